@@ -1,0 +1,44 @@
+"""Settings of the engine, as one frozen value.
+
+Nobody else reads the environment: the command line merges file < environment (DOVETAIL_*) < flag into these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """What an engine needs to start. None means: decided from the model and the device.
+
+    model                   directory, hub id, or "demo" for the bundled model
+    revision                of a hub id
+    platform                "name" or "name:device"; None takes the best available
+    dtype                   "auto", "f32", "bf16" or "f16": type of the computation
+    quantization            None keeps weights as stored; "int8" per channel, "int4" in groups
+    kv_cache_dtype          "auto" or a cache form of the device
+    max_model_len           tokens of context, prompt and output together
+    max_num_seqs            sequences that may run at once
+    max_num_batched_tokens  tokens a step may compute
+    kv_cache_memory         bytes for cache blocks
+    block_size              tokens per cache block
+    enable_prefix_caching   reuse computed prefixes
+    seed                    of requests that bring none: None draws a fresh one each time
+    max_queue               requests that may wait before new ones are refused
+    """
+
+    model: str = "demo"
+    revision: str | None = None
+    platform: str | None = None
+    dtype: str = "auto"
+    quantization: str | None = None
+    kv_cache_dtype: str = "auto"
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    kv_cache_memory: int | None = None
+    block_size: int | None = None
+    enable_prefix_caching: bool = True
+    seed: int | None = None
+    max_queue: int = 4096

@@ -1,0 +1,84 @@
+"""How the server and the library talk to an engine, wherever it runs.
+
+`engine/local.py` runs the engine on a thread of this process, `engine/process.py` in a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dovetail.request import Output, Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What a started engine says of itself; fixed while it lives.
+
+    num_blocks  usable cache blocks, the scrap block not counted
+    fallbacks   nodes that run on a fallback
+    """
+
+    model: str
+    platform: str
+    device: str
+    dtype: str
+    weights: str
+    cache_form: str
+    vocab_size: int
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    block_size: int
+    num_blocks: int
+    fallbacks: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineStats:
+    """Counters since start (total_*) and gauges as of the last step."""
+
+    running: int = 0
+    waiting: int = 0
+    blocks_used: int = 0
+    blocks_cached: int = 0
+    total_steps: int = 0
+    total_prompt_tokens: int = 0
+    total_cached_tokens: int = 0
+    total_generated_tokens: int = 0
+    total_preemptions: int = 0
+    total_finished: dict[str, int] = field(default_factory=dict)
+
+
+class Stream(Protocol):
+    """The outputs of one request, as they come; ends after the one that carries `finish`.
+
+    Leaving the iteration early does not cancel: call `cancel`.
+    """
+
+    def __aiter__(self) -> AsyncIterator[Output]: ...
+
+    def cancel(self) -> None:
+        """End the request within a step; harmless when it has ended."""
+
+
+class EngineClient(Protocol):
+    """An engine, started and ready."""
+
+    info: EngineInfo
+
+    async def submit(self, request: Request) -> Stream:
+        """Queue a request. Raises PromptTooLong, Overloaded or EngineStopped.
+
+        While it is iterated, a stream raises EngineStopped if the engine dies.
+        """
+
+    async def stats(self) -> EngineStats:
+        """As of now; raises EngineStopped."""
+
+    def healthy(self) -> bool:
+        """Whether the engine can take requests."""
+
+    async def close(self) -> None:
+        """Stop the engine; running requests end as cancelled."""

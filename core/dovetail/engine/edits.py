@@ -1,0 +1,126 @@
+"""Edits to logits that a request asks for: bias, penalties, and no end before min_tokens.
+
+An edit of one vocabulary id is a factor and an addend (platform.LateEdits). Bias and min_tokens are known when a step
+is launched; penalties need every token before, so their rows are sampled late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from dovetail.platform import F32, I32, LateEdits
+from dovetail.request import Request
+
+FORBIDDEN = np.float32(-np.inf)
+
+
+class Edits:
+    """The edits of one request, kept up to date as it grows.
+
+    One entry per vocabulary id that can differ from the model's logit: its bias, how often it was generated, and
+    whether it may not come before min_tokens.
+    """
+
+    __slots__ = (
+        "_bias",
+        "_counts",
+        "_ends",
+        "_ids",
+        "_index",
+        "_known",
+        "_seen",
+        "_size",
+        "request",
+    )
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        params = request.sampling
+        repeated = set(request.prompt) if params.repetition_penalty != 1 else set()
+        ends = request.stop_ids if params.min_tokens else frozenset()
+        ids = sorted(repeated | ends | set(params.logit_bias))
+        self._index = {token: at for at, token in enumerate(ids)}
+        self._size = len(ids)
+        self._ids = np.array(ids, np.int32)
+        self._bias = np.array([params.logit_bias.get(token, 0.0) for token in ids], np.float32)
+        self._counts = np.zeros(self._size, np.float32)
+        self._seen = np.array([token in repeated for token in ids], np.bool_)
+        self._ends = np.array([token in ends for token in ids], np.bool_)
+        self._known = 0
+
+    @staticmethod
+    def needed(request: Request) -> bool:
+        """Whether the request edits logits at all."""
+        params = request.sampling
+        return (
+            params.penalised
+            or bool(params.logit_bias)
+            or bool(params.min_tokens and request.stop_ids)
+        )
+
+    def row(self, tokens: list[int], position: int) -> tuple[I32, F32, F32]:
+        """ids, factors and addends for the draw of the token at `position` of its sequence.
+
+        tokens  the sequence's known tokens, prompt included; only penalties read the generated ones
+        """
+        params = self.request.sampling
+        if params.penalised:
+            self._learn(tokens)
+        n = self._size
+        counts = self._counts[:n]
+        addends = self._bias[:n] - params.frequency_penalty * counts
+        addends -= params.presence_penalty * (counts > 0)
+        if position - len(self.request.prompt) < params.min_tokens:
+            addends[self._ends[:n]] = FORBIDDEN
+        factors = np.where(self._seen[:n], np.float32(params.repetition_penalty), np.float32(1))
+        return self._ids[:n], factors, addends
+
+    def _learn(self, tokens: list[int]) -> None:
+        start = max(self._known, len(self.request.prompt))
+        for token in tokens[start:]:
+            at = self._index.get(token)
+            if at is None:
+                at = self._append(token)
+            self._counts[at] += 1
+            self._seen[at] = True
+        self._known = len(tokens)
+
+    def _append(self, token: int) -> int:
+        at = self._size
+        if at == len(self._ids):
+            more = max(64, at)
+            self._ids = np.concatenate([self._ids, np.zeros(more, np.int32)])
+            self._bias = np.concatenate([self._bias, np.zeros(more, np.float32)])
+            self._counts = np.concatenate([self._counts, np.zeros(more, np.float32)])
+            self._seen = np.concatenate([self._seen, np.zeros(more, np.bool_)])
+            self._ends = np.concatenate([self._ends, np.zeros(more, np.bool_)])
+        self._ids[at] = token
+        self._index[token] = at
+        self._size = at + 1
+        return at
+
+
+NO_IDS = np.zeros(0, np.int32)
+NO_MASKS = np.zeros((0, 0), np.uint32)
+
+
+def join(rows: Iterable[tuple[int, tuple[I32, F32, F32]]]) -> LateEdits | None:
+    """The edits of several sampled rows as one; rows come in rising order of their index. None if there are none."""
+    indices, ids, factors, addends = [], [], [], []
+    for index, (row_ids, row_factors, row_addends) in rows:
+        indices.append(np.full(len(row_ids), index, np.int32))
+        ids.append(row_ids)
+        factors.append(row_factors)
+        addends.append(row_addends)
+    if not indices:
+        return None
+    return LateEdits(
+        rows=np.concatenate(indices),
+        ids=np.concatenate(ids),
+        factors=np.concatenate(factors).astype(np.float32, copy=False),
+        addends=np.concatenate(addends).astype(np.float32, copy=False),
+        mask_rows=NO_IDS,
+        masks=NO_MASKS,
+    )

@@ -1,0 +1,286 @@
+"""Plan, pack, run, sample, commit: one loaded model, driven one step at a time by one thread."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dovetail.errors import RequestError
+from dovetail.platform import I32, LateEdits, Pending, Program, SamplingColumns, Ticket, Tokens
+from dovetail.request import FinishReason, Output, Request
+from dovetail.scheduler import Commit, Plan, Scheduler
+
+from .client import EngineInfo, EngineStats
+from .edits import Edits, join
+from .pack import SlotParameters, pack, select
+from .scores import Scores, scored_token
+
+Index = NDArray[np.intp]
+NOT_FINITE = (
+    "the model's logits for this request were not finite numbers; its tokens would mean nothing"
+)
+
+
+@dataclass(slots=True)
+class _Step:
+    """A step that was started and is not committed.
+
+    rows     of the step's outputs that are sampled: drawn ones first, then scored ones
+    late     drawn rows that wait for the token before
+    tickets  (which of `rows`, what was sampled for them)
+    """
+
+    plan: Plan
+    pending: Pending
+    rows: I32
+    columns: SamplingColumns
+    late: list[int]
+    tickets: list[tuple[Index, Ticket[Tokens]]] = field(default_factory=list)
+
+
+class Engine:
+    """Requests in, outputs out, a step at a time. Not thread-safe: one thread calls it.
+
+    program    the model, compiled for the scheduler's largest step
+    scheduler  who advances
+    closing    called by `close`, in order
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        scheduler: Scheduler,
+        info: EngineInfo,
+        *,
+        closing: Sequence[Callable[[], None]] = (),
+    ) -> None:
+        self.info = info
+        self._program = program
+        self._scheduler = scheduler
+        self._parameters = SlotParameters(info.max_num_seqs)
+        self._closing = list(closing)
+        self._inflight: deque[_Step] = deque()
+        self._depth = scheduler.steps_in_flight
+        self._edits: dict[str, Edits] = {}
+        self._scores = Scores()
+        self._ready: list[Output] = []
+        self._finished: Counter[str] = Counter()
+        self._generated = 0
+        self._steps = 0
+
+    # ------------------------------------------------------------------------------------------------ requests
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+        return bool(self._inflight or self._ready) or self._scheduler.has_work
+
+    def submit(self, request: Request) -> None:
+        """Queue a request; one that can never fit ends with an error in the next step's outputs."""
+        try:
+            self._scheduler.add(request)
+        except RequestError as error:
+            self._end(Output(request.id, finish=FinishReason.ERROR, error=str(error)))
+            return
+        if Edits.needed(request):
+            self._edits[request.id] = Edits(request)
+
+    def cancel(self, request_id: str) -> None:
+        """End a request; nothing happens if it has ended or never was."""
+        if self._scheduler.cancel(request_id):
+            self._end(Output(request_id, finish=FinishReason.CANCELLED))
+
+    def cancel_all(self) -> None:
+        """End every request."""
+        for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
+            self.cancel(sequence.request.id)
+
+    def _end(self, output: Output) -> None:
+        self._ready.append(output)
+        self._forget(output.request_id, output.finish)
+
+    def _forget(self, request_id: str, finish: FinishReason | None) -> None:
+        self._edits.pop(request_id, None)
+        self._scores.drop(request_id)
+        self._finished[str(finish)] += 1
+
+    # --------------------------------------------------------------------------------------------------- a step
+
+    def step(self) -> list[Output]:
+        """Start the next step, if one can be planned, and finish the oldest one, if it is its turn.
+
+        With one step in flight this is plan, run, commit. With more, a step is started before the one before it has
+        ended, so that the device never waits for the host.
+        """
+        outputs, self._ready = self._ready, []
+        plan = self._scheduler.plan()
+        if plan is not None:
+            self._launch(plan)
+        if self._inflight and (plan is None or len(self._inflight) >= self._depth):
+            outputs += self._retire()
+        return outputs
+
+    def _launch(self, plan: Plan) -> None:
+        batch, rows, columns = pack(plan, self._parameters)
+        step = _Step(plan, self._program.run(batch), rows, columns, self._deferred(plan))
+        self._inflight.append(step)
+        self._steps += 1
+        if not step.late:
+            self._sample(step, np.arange(len(rows)))
+        else:
+            self._sample(step, np.delete(np.arange(len(rows)), step.late))
+
+    def _deferred(self, plan: Plan) -> list[int]:
+        """Drawn rows whose edits need a token that is still in flight."""
+        deferred = []
+        for row in plan.late:
+            if row.sequence.num_output + row.sequence.num_prompt == row.start + row.count:
+                row.sampled = True
+            else:
+                deferred.append(int(np.searchsorted(plan.sampling, row.index)))
+        return deferred
+
+    def _sample(self, step: _Step, which: Index) -> None:
+        if len(which) == 0:
+            return
+        columns = step.columns if len(which) == len(step.rows) else select(step.columns, which)
+        ticket = step.pending.sample(step.rows[which], columns, self._late_edits(step, which))
+        step.tickets.append((which, ticket))
+
+    def _late_edits(self, step: _Step, which: Index) -> LateEdits | None:
+        if not self._edits:
+            return None
+        drawing, found = step.plan.drawing, []
+        for at, index in enumerate(which.tolist()):
+            if index >= len(drawing):
+                break  # scored rows are scored as the model has them
+            edits = self._edits.get(drawing[index].request.id)
+            if edits is not None:
+                position = int(step.columns.position[index])
+                found.append((at, edits.row(drawing[index].tokens, position)))
+        return join(found)
+
+    # ------------------------------------------------------------------------------------------------- and after
+
+    def _retire(self) -> list[Output]:
+        step = self._inflight.popleft()
+        step.pending.wait()
+        tokens = _collect(step)
+        drawn = len(step.plan.drawing)
+        failed = self._fail(step.plan, tokens, drawn)
+        self._scores.gather(step.plan, tokens)
+        commits = self._scheduler.commit(step.plan, tokens.ids[:drawn])
+        outputs = failed + self._outputs(step, tokens, commits)
+        self._sample_late()
+        return outputs
+
+    def _fail(self, plan: Plan, tokens: Tokens, drawn: int) -> list[Output]:
+        """End the sequences whose logits were not finite; the others go on."""
+        failed: list[Output] = []
+        for index in np.flatnonzero(tokens.not_finite[:drawn]).tolist():
+            request_id = plan.drawing[index].request.id
+            if self._scheduler.fail(plan.drawing[index]):
+                failed.append(Output(request_id, finish=FinishReason.ERROR, error=NOT_FINITE))
+                self._forget(request_id, FinishReason.ERROR)
+        return failed
+
+    def _outputs(self, step: _Step, tokens: Tokens, commits: list[Commit]) -> list[Output]:
+        scored = bool(np.any(step.columns.logprobs[: len(step.plan.drawing)] >= 0))
+        place = (
+            {id(sequence): at for at, sequence in enumerate(step.plan.drawing)} if scored else {}
+        )
+        outputs = []
+        for commit in commits:
+            sequence = commit.sequence
+            request = sequence.request
+            output = Output(
+                request.id,
+                commit.tokens,
+                cached=commit.cached,
+                finish=commit.finish,
+                stop_id=commit.stop_id,
+            )
+            if scored and commit.tokens and request.sampling.logprobs is not None:
+                output.logprobs = [
+                    scored_token(tokens, place[id(sequence)], request.sampling.logprobs)
+                ]
+            if commit.first and request.sampling.prompt_logprobs is not None:
+                output.prompt_logprobs = self._scores.pop(request.id)
+            self._generated += len(commit.tokens)
+            if commit.finish is not None:
+                self._forget(request.id, commit.finish)
+            outputs.append(output)
+        return outputs
+
+    def _sample_late(self) -> None:
+        """Sample the rows whose token before has just become known."""
+        for step in self._inflight:
+            if not step.late:
+                continue
+            ready = [at for at in step.late if _is_next(step, at)]
+            if ready:
+                step.late = [at for at in step.late if at not in ready]
+                self._sample(step, np.array(ready, np.intp))
+                for row in step.plan.late:
+                    row.sampled = (
+                        row.sampled or int(np.searchsorted(step.plan.sampling, row.index)) in ready
+                    )
+
+    # ------------------------------------------------------------------------------------------------ how it is
+
+    def stats(self) -> EngineStats:
+        """Counters since start and gauges as of now."""
+        scheduler = self._scheduler
+        pool = scheduler.cache.pool
+        return EngineStats(
+            running=scheduler.num_running,
+            waiting=scheduler.num_waiting,
+            blocks_used=pool.num_held,
+            blocks_cached=pool.num_cached,
+            total_steps=self._steps,
+            total_prompt_tokens=scheduler.stats.prompt_tokens,
+            total_cached_tokens=scheduler.stats.cached_tokens,
+            total_generated_tokens=self._generated,
+            total_preemptions=scheduler.stats.preemptions,
+            total_finished=dict(self._finished),
+        )
+
+    def close(self) -> None:
+        """Give everything back. Twice does no harm."""
+        closing, self._closing = self._closing, []
+        for close in closing:
+            close()
+
+
+def _is_next(step: _Step, at: int) -> bool:
+    """Whether every token before the one that row `at` draws is known."""
+    sequence = step.plan.drawing[at]
+    return len(sequence.tokens) == int(step.columns.position[at])
+
+
+def _collect(step: _Step) -> Tokens:
+    """What was sampled for all rows of a step, in their order."""
+    if len(step.tickets) == 1:
+        return step.tickets[0][1].result()
+    n = len(step.rows)
+    parts = [(which, ticket.result()) for which, ticket in step.tickets]
+    width = max((part.top_ids.shape[1] for _, part in parts), default=0)
+    whole = Tokens(
+        ids=np.zeros(n, np.int32),
+        logprobs=np.full(n, np.nan, np.float32),
+        top_ids=np.full((n, width), -1, np.int32),
+        top_logprobs=np.full((n, width), np.nan, np.float32),
+        not_finite=np.zeros(n, np.bool_),
+    )
+    for which, part in parts:
+        k = part.top_ids.shape[1]
+        whole.ids[which] = part.ids
+        whole.logprobs[which] = part.logprobs
+        whole.top_ids[which, :k] = part.top_ids
+        whole.top_logprobs[which, :k] = part.top_logprobs
+        whole.not_finite[which] = part.not_finite
+    return whole

@@ -1,0 +1,181 @@
+"""From settings and a checkpoint to an engine that is ready to step."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from dovetail import models
+from dovetail.config import EngineConfig
+from dovetail.errors import ConfigError, PlatformError
+from dovetail.graph import Graph, passes, with_forms
+from dovetail.platform import CacheForm, Capabilities, Device, KVLayout, LoadedModel, Shape, Support
+from dovetail.plugins import Selection, select
+from dovetail.scheduler import Scheduler
+from dovetail.weights.checkpoint import Checkpoint
+from dovetail.weights.forms import choose_forms
+from dovetail.weights.source import open_source
+
+from .client import EngineInfo
+from .engine import Engine
+from .sizing import Limits, Sizes, choose_limits, choose_sizes
+
+PROMPT_LOGPROBS_CHUNK = 64
+
+log = logging.getLogger("dovetail.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A checkpoint's graph, cut to a device; no weights are read yet."""
+
+    selection: Selection
+    device: Device
+    graph: Graph
+    supports: tuple[Support, ...]
+    form: CacheForm
+    limits: Limits
+    weights: str
+
+
+def prepare(config: EngineConfig, checkpoint: Checkpoint) -> Prepared:
+    """Choose platform, device, types and limits, and rewrite the model's graph for the device.
+
+    Raises ConfigError, PlatformError or CheckpointError; the device is closed again if anything is raised.
+    """
+    selection = select(config.platform)
+    log.info("platform=%s reason=%r", selection, selection.reason)
+    device = selection.platform.open(selection.devices)
+    try:
+        return _prepare(config, checkpoint, selection, device)
+    except BaseException:
+        device.close()
+        raise
+
+
+def _prepare(
+    config: EngineConfig, checkpoint: Checkpoint, selection: Selection, device: Device
+) -> Prepared:
+    can = device.capabilities
+    facts = models.facts(checkpoint.config)
+    form = _cache_form(config.kv_cache_dtype, can, str(selection))
+    dtype = _compute_dtype(config.dtype, facts.dtype, can, str(selection))
+    limits = choose_limits(config, context=facts.max_position, form=form, memory=device.memory())
+    graph = models.build(checkpoint.config, dtype=dtype, max_model_len=limits.max_model_len)
+    chosen = choose_forms(
+        graph,
+        checkpoint,
+        quantization=config.quantization,
+        accepted=can.weight_forms,
+        compute_dtype=dtype,
+    )
+    for note in chosen.notes:
+        log.warning("%s", note)
+    ready = passes.prepare(
+        with_forms(graph, chosen.forms),
+        ops=can.ops,
+        fused=can.fused_ops,
+        rewrites=can.rewrites,
+        supports=device.supports,
+    )
+    return Prepared(
+        selection, device, ready.graph, tuple(ready.supports), form, limits, chosen.describe()
+    )
+
+
+def load_engine(config: EngineConfig, checkpoint: Checkpoint) -> Engine:
+    """Load a model and make its engine. Raises ConfigError, PlatformError or CheckpointError."""
+    prepared = prepare(config, checkpoint)
+    device = prepared.device
+    model: LoadedModel | None = None
+    try:
+        model = device.load(prepared.graph, open_source(prepared.graph, checkpoint))
+        return _assemble(config, checkpoint, prepared, model)
+    except BaseException:
+        if model is not None:
+            model.close()
+        device.close()
+        raise
+
+
+def _assemble(
+    config: EngineConfig, checkpoint: Checkpoint, prepared: Prepared, model: LoadedModel
+) -> Engine:
+    sizes, shape = _allocate(config, prepared, model)
+    program = model.compile(shape)
+    limits = sizes.limits
+    scheduler = Scheduler(
+        num_blocks=sizes.num_blocks,
+        block_size=limits.block_size,
+        max_num_seqs=limits.max_num_seqs,
+        max_num_batched_tokens=limits.max_num_batched_tokens,
+        max_model_len=limits.max_model_len,
+        steps_in_flight=prepared.device.capabilities.steps_in_flight,
+        prefix_caching=config.enable_prefix_caching,
+        prompt_logprobs_chunk=PROMPT_LOGPROBS_CHUNK,
+    )
+    info = EngineInfo(
+        model=checkpoint.name,
+        platform=prepared.selection.platform.name,
+        device=", ".join(device.description for device in prepared.selection.devices),
+        dtype=prepared.graph.dtype,
+        weights=prepared.weights,
+        cache_form=prepared.form.name,
+        vocab_size=models.facts(checkpoint.config).vocab_size,
+        max_model_len=limits.max_model_len,
+        max_num_seqs=limits.max_num_seqs,
+        max_num_batched_tokens=limits.max_num_batched_tokens,
+        block_size=limits.block_size,
+        num_blocks=sizes.num_blocks - 1,
+    )
+    log.info("ready info=%s", info)
+    return Engine(program, scheduler, info, closing=(model.close, prepared.device.close))
+
+
+def _allocate(config: EngineConfig, prepared: Prepared, model: LoadedModel) -> tuple[Sizes, Shape]:
+    limits = prepared.limits
+    layout = KVLayout(limits.block_size, prepared.form.name, prepared.graph.cache)
+    sizes = choose_sizes(
+        config,
+        limits,
+        block_bytes=sum(model.block_bytes(layout)),
+        workspace=model.workspace(largest_step(limits)),
+        memory=prepared.device.memory(),
+    )
+    for note in sizes.notes:
+        log.warning("%s", note)
+    model.allocate(layout, tuple(sizes.num_blocks for _ in layout.groups))
+    return sizes, largest_step(sizes.limits)
+
+
+def largest_step(limits: Limits) -> Shape:
+    """The largest step the scheduler may plan."""
+    tokens, rows = limits.max_num_batched_tokens, limits.max_num_seqs
+    return Shape(
+        tokens=tokens,
+        rows=min(rows, tokens),
+        outputs=min(rows + PROMPT_LOGPROBS_CHUNK, tokens),
+        blocks=-(-limits.max_model_len // limits.block_size),
+    )
+
+
+def _compute_dtype(wanted: str, stored: str | None, can: Capabilities, device: str) -> str:
+    if wanted == "auto":
+        return stored if stored in can.compute_dtypes else can.compute_dtypes[0]
+    if wanted not in can.compute_dtypes:
+        raise ConfigError(
+            f"--dtype is {wanted}; {device} computes in {', '.join(can.compute_dtypes)}, or auto"
+        )
+    return wanted
+
+
+def _cache_form(wanted: str, can: Capabilities, device: str) -> CacheForm:
+    if not can.cache_forms:
+        raise PlatformError(f"{device} declares no cache form")
+    if wanted == "auto":
+        return can.cache_forms[0]
+    for form in can.cache_forms:
+        if form.name == wanted:
+            return form
+    known = ", ".join(form.name for form in can.cache_forms)
+    raise ConfigError(f"--kv-cache-dtype is {wanted}; {device} keeps {known}, or auto")

@@ -1,0 +1,98 @@
+"""An engine on a thread of this process: for the library's async API, and for tests of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+
+from dovetail.config import EngineConfig
+from dovetail.errors import EngineStopped
+from dovetail.request import Request
+from dovetail.weights.checkpoint import Checkpoint
+
+from . import loop
+from .client import EngineInfo, EngineStats, Stream
+from .engine import Engine
+from .load import load_engine
+from .messages import Cancel, Command, Failed, Report, Stepped, Stop, Submit, failure
+from .streams import Streams
+
+
+class _QueuePort:
+    """Commands through a queue, reports onto the event loop."""
+
+    def __init__(self, client: LocalClient, events: asyncio.AbstractEventLoop) -> None:
+        self.inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._client = client
+        self._events = events
+
+    def receive(self, *, block: bool) -> list[Command]:
+        commands = [self.inbox.get()] if block else []
+        while not self.inbox.empty():
+            commands.append(self.inbox.get_nowait())
+        return commands
+
+    def send(self, report: Report) -> None:
+        if not self._events.is_closed():
+            self._events.call_soon_threadsafe(self._client.take, report)
+
+
+class LocalClient:
+    """An EngineClient whose engine runs on a thread here."""
+
+    def __init__(self, engine: Engine, config: EngineConfig) -> None:
+        self.info: EngineInfo = engine.info
+        self._streams = Streams(engine.info, config.max_queue)
+        self._stats = EngineStats()
+        self._port = _QueuePort(self, asyncio.get_running_loop())
+        self._thread = threading.Thread(
+            target=self._run, args=(engine,), name="dovetail-engine", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, engine: Engine) -> None:
+        try:
+            loop.run(engine, self._port)
+        except Exception as error:  # told to every request; the server reports itself unhealthy
+            self._port.send(failure(error))
+        finally:
+            engine.close()
+
+    def take(self, report: Report) -> None:
+        """Handle a report; on the event loop."""
+        if isinstance(report, Stepped):
+            self._stats = report.stats
+            self._streams.deliver(report.outputs)
+        elif isinstance(report, Failed):
+            self._streams.stop(EngineStopped(f"the engine failed: {report.message}"))
+
+    async def submit(self, request: Request) -> Stream:
+        stream = self._streams.open(request, self._cancel)
+        self._port.inbox.put(Submit(request))
+        return stream
+
+    def _cancel(self, request_id: str) -> None:
+        self._port.inbox.put(Cancel(request_id))
+
+    async def stats(self) -> EngineStats:
+        if self._streams.stopped is not None:
+            raise self._streams.stopped
+        return self._stats
+
+    def healthy(self) -> bool:
+        return self._streams.stopped is None
+
+    async def close(self) -> None:
+        if self._thread.is_alive():
+            self._port.inbox.put(Stop())
+            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        await asyncio.sleep(0)  # the last report is on its way through the event loop
+        self._streams.stop(EngineStopped("the engine was stopped"))
+
+
+async def start_local(config: EngineConfig, checkpoint: Checkpoint) -> LocalClient:
+    """Load an engine and run it on a thread. Raises whatever loading raises."""
+    events = asyncio.get_running_loop()
+    engine = await events.run_in_executor(None, load_engine, config, checkpoint)
+    return LocalClient(engine, config)

@@ -1,0 +1,163 @@
+"""An engine in a process of its own: HTTP work never steals a step, and its crash never takes the server along.
+
+The two talk over a pair of sockets that only they hold: nothing to connect to, no path, no pickle. The engine process
+ends when its end of the pair closes, so it cannot outlive the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+
+from dovetail.config import EngineConfig
+from dovetail.errors import EngineStopped
+from dovetail.request import Request
+from dovetail.weights.checkpoint import Checkpoint
+
+from .client import EngineStats, Stream
+from .messages import (
+    Cancel,
+    Failed,
+    Report,
+    Start,
+    Started,
+    Stepped,
+    Stop,
+    Submit,
+    Unframer,
+    frame,
+    raised,
+    reports,
+)
+from .streams import Streams
+
+STOP_TIMEOUT_S = 10.0
+
+
+class _Connection(asyncio.Protocol):
+    """Turns what arrives from the engine process into reports."""
+
+    def __init__(self) -> None:
+        self._unframer = Unframer()
+        self.started: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.client: ProcessClient | None = None
+
+    def data_received(self, data: bytes) -> None:
+        for message in self._unframer.feed(data):
+            self._take(reports.decode(message))
+
+    def _take(self, report: Report) -> None:
+        if self.client is not None:
+            self.client.take(report)
+        elif isinstance(report, Started):
+            self.started.set_result(report)
+        elif isinstance(report, Failed) and not self.started.done():
+            self.started.set_exception(raised(report))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        error = EngineStopped("the engine process ended" + (f": {exc}" if exc else ""))
+        if not self.started.done():
+            self.started.set_exception(error)
+        if self.client is not None:
+            self.client.lost(error)
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+class ProcessClient:
+    """An EngineClient whose engine runs in a child process."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        transport: asyncio.Transport,
+        connection: _Connection,
+        started: Started,
+        config: EngineConfig,
+    ) -> None:
+        self.info = started.info
+        self._process = process
+        self._transport = transport
+        self._connection = connection
+        self._streams = Streams(self.info, config.max_queue)
+        self._stats = EngineStats()
+        self._failed: str | None = None
+        connection.client = self
+
+    @property
+    def pid(self) -> int:
+        """The engine process."""
+        return self._process.pid
+
+    def take(self, report: Report) -> None:
+        """Handle a report."""
+        if isinstance(report, Stepped):
+            self._stats = report.stats
+            self._streams.deliver(report.outputs)
+        elif isinstance(report, Failed):
+            self._failed = f"{report.kind}: {report.message}"
+
+    def lost(self, error: EngineStopped) -> None:
+        """The connection is gone, and with it the engine."""
+        if self._failed is not None:
+            error = EngineStopped(f"the engine failed: {self._failed}")
+        self._streams.stop(error)
+
+    async def submit(self, request: Request) -> Stream:
+        stream = self._streams.open(request, self._cancel)
+        self._transport.write(frame(Submit(request)))
+        return stream
+
+    def _cancel(self, request_id: str) -> None:
+        self._transport.write(frame(Cancel(request_id)))
+
+    async def stats(self) -> EngineStats:
+        if self._streams.stopped is not None:
+            raise self._streams.stopped
+        return self._stats
+
+    def healthy(self) -> bool:
+        return self._streams.stopped is None
+
+    async def close(self) -> None:
+        if not self._connection.closed.done():
+            self._transport.write(frame(Stop()))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._connection.closed), STOP_TIMEOUT_S)
+        self._transport.close()
+        await _reap(self._process)
+        self._streams.stop(EngineStopped("the engine was stopped"))
+
+
+async def start_process(config: EngineConfig, checkpoint: Checkpoint) -> ProcessClient:
+    """Start the engine process and wait until it has loaded. Raises whatever loading raises."""
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dovetail.engine.worker", str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+    )
+    theirs.close()
+    events = asyncio.get_running_loop()
+    transport, connection = await events.create_connection(_Connection, sock=ours)
+    transport.write(frame(Start(config, str(checkpoint.directory))))
+    try:
+        started = await connection.started
+    except BaseException:
+        transport.close()
+        await _reap(process)
+        raise
+    return ProcessClient(process, transport, connection, started, config)
+
+
+async def _reap(process: subprocess.Popen[bytes]) -> None:
+    events = asyncio.get_running_loop()
+    try:
+        await events.run_in_executor(None, process.wait, STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        await events.run_in_executor(None, process.wait)

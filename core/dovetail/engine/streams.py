@@ -1,0 +1,101 @@
+"""The receiving end of requests: one stream each, fed from the engine's reports on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from dovetail.errors import EngineStopped, Overloaded
+from dovetail.request import Output, Request
+
+from .admission import check_request
+from .client import EngineInfo
+
+
+class QueuedStream:
+    """Outputs of one request, buffered until they are asked for. Used on the event loop only."""
+
+    __slots__ = ("_buffer", "_cancel", "_ended", "_error", "_waiter", "request_id")
+
+    def __init__(self, request_id: str, cancel: Callable[[str], None]) -> None:
+        self.request_id = request_id
+        self._buffer: deque[Output] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
+        self._ended = False
+        self._cancel = cancel
+
+    def push(self, output: Output) -> None:
+        self._buffer.append(output)
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def cancel(self) -> None:
+        """End the request within a step; harmless when it has ended."""
+        if not self._ended:
+            self._cancel(self.request_id)
+
+    def __aiter__(self) -> AsyncIterator[Output]:
+        return self
+
+    async def __anext__(self) -> Output:
+        while not self._buffer:
+            if self._ended:
+                raise StopAsyncIteration
+            if self._error is not None:
+                raise self._error
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        output = self._buffer.popleft()
+        self._ended = output.finish is not None
+        return output
+
+
+class Streams:
+    """All requests that have not ended, by id."""
+
+    def __init__(self, info: EngineInfo, max_queue: int) -> None:
+        self.info = info
+        self._limit = info.max_num_seqs + max_queue
+        self._open: dict[str, QueuedStream] = {}
+        self.stopped: EngineStopped | None = None
+
+    def open(self, request: Request, cancel: Callable[[str], None]) -> QueuedStream:
+        """A stream for a new request; raises what keeps it from being queued."""
+        if self.stopped is not None:
+            raise self.stopped
+        check_request(request, self.info)
+        if len(self._open) >= self._limit:
+            raise Overloaded(
+                f"{len(self._open)} requests are running or waiting, which is the limit; try again later"
+            )
+        stream = self._open[request.id] = QueuedStream(request.id, cancel)
+        return stream
+
+    def deliver(self, outputs: Iterable[Output]) -> None:
+        """Hand outputs to their streams."""
+        for output in outputs:
+            stream = self._open.get(output.request_id)
+            if stream is None:
+                continue
+            if output.finish is not None:
+                del self._open[output.request_id]
+            stream.push(output)
+
+    def stop(self, error: EngineStopped) -> None:
+        """The engine is gone: every open stream raises."""
+        self.stopped = error
+        for stream in self._open.values():
+            stream.fail(error)
+        self._open.clear()

@@ -1,0 +1,77 @@
+"""The engine process: `python -m dovetail.engine.worker FD`, started by process.py and by nothing else."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from dataclasses import replace
+
+from dovetail.weights.checkpoint import open_checkpoint
+
+from . import loop
+from .load import load_engine
+from .messages import Command, Report, Start, Started, Stop, Unframer, commands, failure, frame
+
+READ_BYTES = 1 << 18
+
+
+class SocketPort:
+    """Commands and reports over one end of a pair of sockets. A closed socket reads as Stop."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._unframer = Unframer()
+
+    def receive(self, *, block: bool) -> list[Command]:
+        received: list[Command] = []
+        while True:
+            wait = block and not received
+            try:
+                data = self._connection.recv(READ_BYTES, 0 if wait else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return received
+            except ConnectionError:
+                data = b""
+            if not data:
+                return [*received, Stop()]
+            received += [commands.decode(message) for message in self._unframer.feed(data)]
+            if received and len(data) < READ_BYTES:
+                return received
+
+    def send(self, report: Report) -> None:
+        self._connection.sendall(frame(report))
+
+
+def serve(port: SocketPort) -> int:
+    """Load what Start names and run it; the exit status."""
+    first = port.receive(block=True)[0]
+    if not isinstance(first, Start):
+        return 0
+    try:
+        checkpoint = open_checkpoint(first.directory, progress=False)
+        engine = load_engine(first.config, replace(checkpoint, name=first.config.model))
+    except Exception as error:  # the parent raises it in its own words
+        port.send(failure(error))
+        return 1
+    try:
+        port.send(Started(engine.info))
+        loop.run(engine, port)
+    except ConnectionError:
+        return 0
+    except Exception as error:
+        port.send(failure(error))
+        raise
+    finally:
+        engine.close()
+    return 0
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when the engine ends
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        sys.exit(serve(SocketPort(connection)))
+
+
+if __name__ == "__main__":
+    main()

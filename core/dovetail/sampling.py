@@ -1,0 +1,130 @@
+"""How the tokens of one request are drawn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import InvalidParameter
+
+MAX_LOGPROBS = 20
+MAX_STOP = 16
+MAX_N = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """Sampling parameters of a request; the names are OpenAI's and vLLM's.
+
+    temperature         0 takes the most likely token; at most 2
+    top_k               keep the k most likely; 0 or -1 keeps all
+    top_p               keep the smallest set whose probability reaches it, (0, 1]
+    min_p               drop tokens below min_p times the largest probability, [0, 1]
+    repetition_penalty  divides positive and multiplies negative logits of tokens in prompt or output, (0, 2]
+    presence_penalty    subtracted once from tokens in the output, [-2, 2]
+    frequency_penalty   subtracted per occurrence in the output, [-2, 2]
+    logit_bias          token id -> addend, [-100, 100]
+    seed                makes draws repeatable: keyed by seed and position alone; None draws a fresh one
+    max_tokens          tokens to generate at most; None means what the context leaves
+    min_tokens          no end-of-sequence or stop token before this many
+    stop                strings that end the text and are not part of it, at most 16
+    stop_token_ids      token ids that end the sequence
+    ignore_eos          the end-of-sequence token does not end it
+    n                   independent completions of the same prompt
+    logprobs            report the chosen token's log-probability and this many alternatives; None for none
+    prompt_logprobs     the same for every prompt token but the first
+    include_stop_str_in_output   keep the stop string that ended the text
+    skip_special_tokens          leave special tokens out of the text
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: dict[int, float] = field(default_factory=dict)
+    seed: int | None = None
+    max_tokens: int | None = 16
+    min_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    n: int = 1
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    include_stop_str_in_output: bool = False
+    skip_special_tokens: bool = True
+
+    def __post_init__(self) -> None:
+        check_range("temperature", self.temperature, 0, 2)
+        check_range("top_p", self.top_p, 0, 1, low_open=True)
+        check_range("min_p", self.min_p, 0, 1)
+        check_range("repetition_penalty", self.repetition_penalty, 0, 2, low_open=True)
+        check_range("presence_penalty", self.presence_penalty, -2, 2)
+        check_range("frequency_penalty", self.frequency_penalty, -2, 2)
+        check_int("top_k", self.top_k, -1, 2**31 - 1)
+        check_int("n", self.n, 1, MAX_N)
+        check_int("min_tokens", self.min_tokens, 0, 2**31 - 1)
+        if self.max_tokens is not None:
+            check_int("max_tokens", self.max_tokens, 0, 2**31 - 1)
+        if self.seed is not None:
+            check_int("seed", self.seed, -(2**63), 2**64 - 1)
+        for name in ("logprobs", "prompt_logprobs"):
+            if (count := getattr(self, name)) is not None:
+                check_int(name, count, 0, MAX_LOGPROBS)
+        self._check_collections()
+
+    def _check_collections(self) -> None:
+        if len(self.stop) > MAX_STOP:
+            raise InvalidParameter(
+                f"stop has {len(self.stop)} strings; at most {MAX_STOP} are allowed", param="stop"
+            )
+        if any(not isinstance(text, str) or not text for text in self.stop):
+            raise InvalidParameter("stop must hold non-empty strings", param="stop")
+        for token in self.stop_token_ids:
+            check_int("stop_token_ids", token, 0, 2**31 - 1)
+        for token, bias in self.logit_bias.items():
+            check_int("logit_bias", token, 0, 2**31 - 1)
+            check_range("logit_bias", bias, -100, 100)
+        if self.max_tokens is not None and self.min_tokens > self.max_tokens:
+            raise InvalidParameter(
+                f"min_tokens is {self.min_tokens}, more than max_tokens, {self.max_tokens}",
+                param="min_tokens",
+            )
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the most likely token is taken."""
+        return self.temperature == 0
+
+    @property
+    def penalised(self) -> bool:
+        """Whether logits depend on the tokens generated before."""
+        return (
+            self.repetition_penalty != 1
+            or self.presence_penalty != 0
+            or self.frequency_penalty != 0
+        )
+
+
+def check_range(name: str, value: Any, low: float, high: float, *, low_open: bool = False) -> None:
+    """Raise InvalidParameter unless value is a finite number in [low, high] (or (low, high])."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidParameter(f"{name} must be a number, not {value!r}", param=name)
+    inside = (value > low if low_open else value >= low) and value <= high
+    if not math.isfinite(value) or not inside:
+        bracket = "(" if low_open else "["
+        raise InvalidParameter(
+            f"{name} is {value}; it must be in {bracket}{low}, {high}]", param=name
+        )
+
+
+def check_int(name: str, value: Any, low: int, high: int) -> None:
+    """Raise InvalidParameter unless value is an integer in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidParameter(f"{name} must be an integer, not {value!r}", param=name)
+    if not low <= value <= high:
+        raise InvalidParameter(f"{name} is {value}; it must be in [{low}, {high}]", param=name)

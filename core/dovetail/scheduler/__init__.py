@@ -1,0 +1,21 @@
+"""Who advances by how many tokens in the next step: one token budget, no phases. Knows no platform."""
+
+from .plan import Commit, Plan, Row, Score
+from .policy import Arrival, Policy, Priority
+from .roster import SchedulerStats
+from .scheduler import Scheduler
+from .sequence import Sequence, State
+
+__all__ = [
+    "Arrival",
+    "Commit",
+    "Plan",
+    "Policy",
+    "Priority",
+    "Row",
+    "Scheduler",
+    "SchedulerStats",
+    "Score",
+    "Sequence",
+    "State",
+]

@@ -1,0 +1,182 @@
+"""From a request's fields to sampling parameters; what is known and not supported is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dovetail.errors import InvalidParameter, UnsupportedParameter
+from dovetail.sampling import SamplingParams, check_int
+from dovetail.text.model import TextModel
+from .limits import check_nesting
+from .schema import ChatRequest, CompletionRequest, SamplingFields
+
+# field -> values besides null that ask for nothing
+REFUSED: Mapping[str, tuple[Any, ...]] = {
+    "best_of": (1,),
+    "use_beam_search": (False,),
+    "length_penalty": (1, 1.0),
+    "allowed_token_ids": ([],),
+    "bad_words": ([],),
+    "logits_processors": ([],),
+    "truncate_prompt_tokens": (),
+    "guided_json": (),
+    "guided_regex": (),
+    "guided_choice": (),
+    "guided_grammar": (),
+    "structured_outputs": (),
+    "prompt_embeds": (),
+    "return_token_ids": (False,),
+    "return_tokens_as_token_ids": (False,),
+    "kv_transfer_params": (),
+}
+REFUSED_COMPLETION: Mapping[str, tuple[Any, ...]] = {"suffix": ("",)}
+REFUSED_CHAT: Mapping[str, tuple[Any, ...]] = {
+    "chat_template": (),
+    "functions": ([],),
+    "function_call": ("none",),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "reasoning_effort": (),
+    "verbosity": (),
+    "web_search_options": (),
+    "echo": (False,),
+    "prompt_logprobs": (),
+}
+TEMPLATE_VARIABLES = {"enable_thinking": bool, "thinking": bool}
+MAX_SALT = 256
+PASSED = (
+    "temperature",
+    "top_p",
+    "n",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "seed",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "min_tokens",
+    "ignore_eos",
+    "include_stop_str_in_output",
+    "skip_special_tokens",
+    "prompt_logprobs",
+)
+
+
+def refuse_unsupported(asked: SamplingFields) -> None:
+    """Raise UnsupportedParameter for the first field that this server cannot honour."""
+    more = REFUSED_CHAT if isinstance(asked, ChatRequest) else REFUSED_COMPLETION
+    for name, harmless in (*REFUSED.items(), *more.items()):
+        value = getattr(asked, name)
+        if value is not None and not any(value is h or value == h for h in harmless):
+            raise UnsupportedParameter(f"{name} is not supported; leave it out", param=name)
+    _check_format(asked.response_format)
+    _check_stream_options(asked)
+    if asked.cache_salt is not None and len(asked.cache_salt) > MAX_SALT:
+        raise InvalidParameter(
+            f"cache_salt has {len(asked.cache_salt)} characters; at most {MAX_SALT} are allowed",
+            param="cache_salt",
+        )
+    if asked.priority is not None:
+        check_int("priority", asked.priority, -(2**31), 2**31 - 1)
+
+
+def _check_format(value: Any) -> None:
+    if value is None or value == {"type": "text"}:
+        return
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind in ("json_object", "json_schema", "grammar"):
+        raise UnsupportedParameter(
+            f"response_format {kind} is not supported; use text and ask for the form in the prompt",
+            param="response_format",
+        )
+    raise InvalidParameter(
+        f'response_format must be {{"type": "text"}}, not {str(value)[:100]}',
+        param="response_format",
+    )
+
+
+def _check_stream_options(asked: SamplingFields) -> None:
+    if asked.stream_options is None:
+        return
+    if not asked.stream:
+        raise InvalidParameter(
+            "stream_options is allowed only with stream: true", param="stream_options"
+        )
+    if asked.stream_options.continuous_usage_stats:
+        raise UnsupportedParameter(
+            "stream_options.continuous_usage_stats is not supported; use include_usage",
+            param="stream_options.continuous_usage_stats",
+        )
+
+
+def wants_usage(asked: SamplingFields) -> bool:
+    """Whether a streamed reply ends with its usage."""
+    return bool(asked.stream_options and asked.stream_options.include_usage)
+
+
+def sampling_of_completion(asked: CompletionRequest, text: TextModel) -> SamplingParams:
+    """Sampling parameters of a completion; OpenAI's default of 16 tokens."""
+    echoed = asked.logprobs if asked.echo else None
+    if echoed is not None and asked.prompt_logprobs is not None:
+        echoed = max(echoed, asked.prompt_logprobs)
+    common = _common(asked)
+    if echoed is not None:
+        common["prompt_logprobs"] = echoed
+    return text.sampling(**common, max_tokens=_default_16(asked), logprobs=asked.logprobs)
+
+
+def _default_16(asked: CompletionRequest) -> int:
+    if asked.max_tokens is not None:
+        return asked.max_tokens
+    return max(16, asked.min_tokens or 0)
+
+
+def sampling_of_chat(asked: ChatRequest, text: TextModel) -> SamplingParams:
+    """Sampling parameters of a chat; as many tokens as the context leaves unless it says."""
+    if asked.top_logprobs is not None and not asked.logprobs:
+        raise InvalidParameter(
+            "top_logprobs is allowed only with logprobs: true", param="top_logprobs"
+        )
+    if asked.top_logprobs is not None:
+        check_int("top_logprobs", asked.top_logprobs, 0, 20)
+    limit = asked.max_completion_tokens
+    name = "max_completion_tokens" if limit is not None else "max_tokens"
+    limit = limit if limit is not None else asked.max_tokens
+    if limit is not None:
+        check_int(name, limit, 1, 2**31 - 1)
+    logprobs = (asked.top_logprobs or 0) if asked.logprobs else None
+    return text.sampling(**_common(asked), max_tokens=limit, logprobs=logprobs)
+
+
+def _common(asked: SamplingFields) -> dict[str, Any]:
+    values = {name: getattr(asked, name) for name in PASSED}
+    stop = asked.stop
+    values["stop"] = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    values["stop_token_ids"] = tuple(asked.stop_token_ids or ())
+    return values
+
+
+def template_variables(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """chat_template_kwargs, of which only known names with values of the right type are let through."""
+    for name, value in (given or {}).items():
+        if name not in TEMPLATE_VARIABLES:
+            raise UnsupportedParameter(
+                f"chat_template_kwargs.{name[:100]} is not one of {', '.join(TEMPLATE_VARIABLES)}",
+                param="chat_template_kwargs",
+            )
+        if not isinstance(value, TEMPLATE_VARIABLES[name]):
+            raise InvalidParameter(
+                f"chat_template_kwargs.{name} must be true or false", param="chat_template_kwargs"
+            )
+    return dict(given or {})
+
+
+def check_free_form(asked: ChatRequest) -> None:
+    """Bound the nesting of fields that may hold anything."""
+    check_nesting("documents", asked.documents)
+    check_nesting("metadata", asked.metadata)
+    for tool in asked.tools or ():
+        check_nesting("tools", tool.function.parameters)

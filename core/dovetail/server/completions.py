@@ -1,0 +1,205 @@
+"""POST /v1/completions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dovetail.errors import InvalidParameter, UnsupportedParameter
+from dovetail.text.model import TextModel
+from dovetail.text.reply import Delta
+from .asking import refuse_unsupported, sampling_of_completion, wants_usage
+from .generation import MAX_CHOICES, Choice, Generation
+from .limits import read_json
+from .logprobs import LegacyLogprobs, prompt_entries
+from .schema import CompletionRequest
+from .served import Served, off_loop
+from .sse import DONE, Chunks, begin, encode
+
+decoder = msgspec.json.Decoder(CompletionRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt in tokens, and as text where it was given as text."""
+
+    ids: list[int]
+    text: str | None
+
+
+async def completions(request: Request) -> Response:
+    """Complete prompts, whole or streamed."""
+    served: Served = request.app.state.served
+    asked = await read_json(request, decoder, max_bytes=served.max_body_bytes)
+    model = served.name(asked.model)
+    refuse_unsupported(asked)
+    if asked.stream and asked.prompt_logprobs is not None:
+        raise UnsupportedParameter(
+            "prompt_logprobs is not supported with stream: true", param="prompt_logprobs"
+        )
+    params = sampling_of_completion(asked, served.text)
+    prompts = await _prompts(asked, served.text)
+    answer_id = f"cmpl-{request.state.request_id}"
+    generation = await Generation.start(
+        served,
+        [prompt.ids for prompt in prompts],
+        params,
+        request_id=answer_id,
+        priority=asked.priority or 0,
+        salt=asked.cache_salt or "",
+        clip=asked.max_tokens is None,
+    )
+    generation.watch(request.receive)
+    answer = CompletionAnswer(asked, model, answer_id, served, prompts, params.n)
+    if asked.stream:
+        return await begin(generation, answer.stream(generation))
+    return await answer.whole(generation)
+
+
+async def _prompts(asked: CompletionRequest, text: TextModel) -> list[Prompt]:
+    """The prompts, of whichever of the four forms."""
+    given = asked.prompt
+    if given is None:
+        raise InvalidParameter("prompt is missing", param="prompt")
+    special = asked.add_special_tokens is not False
+    if isinstance(given, str):
+        return [await _encode(given, text, special)]
+    if not given:
+        raise InvalidParameter("prompt is an empty list", param="prompt")
+    if all(type(item) is int for item in given):
+        return [Prompt(given, None)]
+    if len(given) > MAX_CHOICES:
+        raise InvalidParameter(
+            f"prompt holds {len(given)} prompts; at most {MAX_CHOICES} are allowed", param="prompt"
+        )
+    if all(isinstance(item, str) for item in given):
+        return [await _encode(item, text, special) for item in given]
+    if all(isinstance(item, list) and all(type(i) is int for i in item) for item in given):
+        return [Prompt(item, None) for item in given]
+    raise InvalidParameter(
+        "prompt must be a string, a list of strings, a list of token ids, or a list of lists of token ids",
+        param="prompt",
+    )
+
+
+async def _encode(prompt: str, text: TextModel, special: bool) -> Prompt:
+    ids = await off_loop(
+        len(prompt), lambda: text.tokenizer.encode(prompt, add_special_tokens=special)
+    )
+    return Prompt(ids, prompt)
+
+
+class CompletionAnswer:
+    """Writes the answer to one request."""
+
+    def __init__(
+        self,
+        asked: CompletionRequest,
+        model: str,
+        answer_id: str,
+        served: Served,
+        prompts: Sequence[Prompt],
+        n: int,
+    ) -> None:
+        self._asked = asked
+        self._tokenizer = served.text.tokenizer
+        self._prompts = prompts
+        self._n = n
+        self._id = answer_id
+        self._fields: dict[str, Any] = {"created": int(time.time()), "model": model}
+        self._chunks = Chunks(
+            chunk_id=answer_id, kind="text_completion", usage=wants_usage(asked), **self._fields
+        )
+        self._offsets: dict[int, int] = {}
+
+    async def stream(self, generation: Generation) -> AsyncIterator[bytes]:
+        """Events: text, the end of each choice once, usage if asked for, [DONE]."""
+        async for choice, delta in generation.events():
+            event = self._event(choice, delta)
+            if event:
+                yield event
+        if not generation.gone:
+            yield self._chunks.usage(generation.usage()) + DONE
+
+    def _event(self, choice: Choice, delta: Delta) -> bytes:
+        text, logprobs = delta.text, b"null"
+        opening = not choice.opened and bool(self._asked.echo)
+        if self._asked.logprobs is not None:
+            logprobs = encode(self._logprobs(choice, [delta], opening=opening).as_dict())
+        if opening:
+            text = self._echo(choice) + text
+        choice.opened = True
+        if not text and not delta.scored and delta.finish is None:
+            return b""
+        finish = None if delta.finish is None else delta.finish.value
+        return b"".join(
+            (
+                self._chunks.start(choice.index),
+                b'"text":',
+                encode(text),
+                b',"logprobs":',
+                logprobs,
+                self._chunks.end(finish),
+            )
+        )
+
+    def _echo(self, choice: Choice) -> str:
+        """The prompt as text, for echo."""
+        prompt = self._prompts[choice.index // self._n]
+        if prompt.text is not None:
+            return prompt.text
+        return self._tokenizer.decode(prompt.ids)
+
+    def _logprobs(self, choice: Choice, parts: Sequence[Delta], *, opening: bool) -> LegacyLogprobs:
+        """Of the parts, after those of the prompt if this opens an echoed choice."""
+        logprobs = LegacyLogprobs(self._tokenizer)
+        if opening:
+            self._offsets[choice.index] = len(self._echo(choice))
+            decoder, offset = self._tokenizer.decoder(), 0
+            items = choice.prompt_logprobs or [None] * len(choice.prompt)
+            for token, item in zip(choice.prompt, items, strict=True):
+                logprobs.add(token, item, offset)
+                offset += len(decoder.push([token]))
+        for part in parts:
+            logprobs.add_scored(part.scored, self._offsets.get(choice.index, 0))
+        return logprobs
+
+    async def whole(self, generation: Generation) -> Response:
+        """One JSON object, choices in order of their index."""
+        try:
+            if not await generation.collect():
+                return Response(status_code=499)  # nobody reads it
+            choices = [self._choice(choice) for choice in generation.choices]
+        finally:
+            generation.close()
+        body = {
+            "id": self._id,
+            "object": "text_completion",
+            **self._fields,
+            "choices": choices,
+            "usage": generation.usage(),
+        }
+        return Response(encode(body), media_type="application/json")
+
+    def _choice(self, choice: Choice) -> dict[str, Any]:
+        echo, finish = bool(self._asked.echo), choice.reply.finish
+        text = "".join(part.text for part in choice.parts)
+        fields: dict[str, Any] = {
+            "index": choice.index,
+            "text": self._echo(choice) + text if echo else text,
+            "logprobs": None,
+            "finish_reason": None if finish is None else finish.value,
+        }
+        if self._asked.logprobs is not None:
+            fields["logprobs"] = self._logprobs(choice, choice.parts, opening=echo).as_dict()
+        if self._asked.prompt_logprobs is not None and choice.prompt_logprobs is not None:
+            fields["prompt_logprobs"] = prompt_entries(
+                self._tokenizer, choice.prompt, choice.prompt_logprobs
+            )
+        return fields

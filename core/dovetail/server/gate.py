@@ -1,0 +1,73 @@
+"""What stands in front of every route: the request id, the API key, and the closed door while the server drains."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import Draining, NotAuthorized, answer
+
+OPEN_PATHS = {"/health"}
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+class Gate:
+    """Pure ASGI. Everything but OPEN_PATHS needs a key, if there are keys.
+
+    draining  True once the server is about to stop: requests that make work are answered 503
+    """
+
+    def __init__(self, app: ASGIApp, *, api_keys: Iterable[str] = ()) -> None:
+        self._app = app
+        self._keys = [_digest(key.encode()) for key in api_keys]
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers.get(b"x-request-id"))
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            await send(message)
+
+        error = self._refusal(scope, headers)
+        await (answer(error) if error is not None else self._app)(scope, receive, send_with_id)
+
+    def _refusal(
+        self, scope: Scope, headers: dict[bytes, bytes]
+    ) -> NotAuthorized | Draining | None:
+        if self._keys and scope["path"] not in OPEN_PATHS:
+            given = headers.get(b"authorization", b"")
+            scheme, _, key = given.partition(b" ")
+            if scheme.lower() != b"bearer" or not self._known(key.strip()):
+                how = "is not one of this server's" if given else "is missing"
+                return NotAuthorized(f"the API key {how}; send Authorization: Bearer KEY")
+        if self.draining and scope["method"] == "POST":
+            return Draining("the server is stopping and takes no new requests")
+        return None
+
+    def _known(self, key: bytes) -> bool:
+        """Compare with every key, in constant time and whatever the lengths."""
+        digest = _digest(key)
+        return sum(hmac.compare_digest(digest, known) for known in self._keys) > 0
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def _request_id(given: bytes | None) -> bytes:
+    """The client's id if it is a harmless one, else a fresh one."""
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"req_{secrets.token_hex(16)}".encode()

@@ -1,0 +1,195 @@
+"""The replies of one HTTP request: one per prompt and choice, started together, merged as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from starlette.types import Receive
+
+from dovetail.engine.client import Stream
+from dovetail.errors import EngineStopped, InvalidParameter
+from dovetail.request import FinishReason, Output, TokenLogprobs
+from dovetail.sampling import SamplingParams
+from dovetail.text.reply import Delta, Reply
+from .metrics import Timing
+from .served import Served
+
+MAX_CHOICES = 2048
+Event = tuple["Choice", Delta]
+
+
+@dataclass(slots=True, eq=False)
+class Choice:
+    """One reply.
+
+    index  in the answer: prompts in order, their completions within
+    opened whether a first chunk has been written
+    """
+
+    index: int
+    prompt: Sequence[int]
+    stream: Stream
+    reply: Reply
+    timing: Timing
+    prompt_logprobs: list[TokenLogprobs | None] | None = None
+    opened: bool = False
+    parts: list[Delta] = field(default_factory=list)
+
+
+class Generation:
+    """Started replies. `close` when done, whatever happened: it cancels what still runs.
+
+    gone  the client has left
+    """
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._watcher: asyncio.Task[None] | None = None
+        self.choices: list[Choice] = []
+        self.prompts: Sequence[Sequence[int]] = ()
+        self.gone = False
+
+    @classmethod
+    async def start(
+        cls,
+        served: Served,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        *,
+        request_id: str,
+        priority: int = 0,
+        salt: str = "",
+        clip: bool = False,
+        keep: Sequence[int] = (),
+    ) -> Generation:
+        """Submit everything or nothing; raises RequestError or EngineError."""
+        if len(prompts) * params.n > MAX_CHOICES:
+            raise InvalidParameter(
+                f"{len(prompts)} prompts with n = {params.n} make {len(prompts) * params.n} completions; "
+                f"at most {MAX_CHOICES} are allowed",
+                param="n" if params.n > 1 else "prompt",
+            )
+        requests = [
+            served.text.request(
+                prompt,
+                params,
+                request_id=f"{request_id}-{index}",
+                index=index % params.n,
+                priority=priority,
+                salt=salt,
+                clip=clip,
+            )
+            for index, prompt in enumerate(p for p in prompts for _ in range(params.n))
+        ]
+        self = cls(served)
+        self.prompts = prompts
+        try:
+            for index, request in enumerate(requests):
+                stream = await served.engine.submit(request)
+                reply = Reply(served.text.tokenizer, params, keep=keep)
+                timing = served.metrics.timing()
+                self.choices.append(Choice(index, request.prompt, stream, reply, timing))
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def watch(self, receive: Receive) -> None:
+        """Cancel everything as soon as the client leaves."""
+        self._watcher = asyncio.create_task(self._watch(receive))
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self.cancel()
+
+    def cancel(self) -> None:
+        """End what still runs within a step."""
+        for choice in self.choices:
+            if choice.reply.finish is None:
+                choice.stream.cancel()
+
+    def close(self) -> None:
+        """Cancel what still runs and stop watching."""
+        self.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def events(self) -> AsyncIterator[Event]:
+        """Deltas of all choices as they come; each choice's last one carries `finish`."""
+        return self._events_of(self.choices[0]) if len(self.choices) == 1 else self._merged()
+
+    async def _events_of(self, choice: Choice) -> AsyncIterator[Event]:
+        async for output in choice.stream:
+            delta = self._take(choice, output)
+            if delta is None:
+                return
+            yield choice, delta
+            if delta.finish is not None:
+                return
+
+    async def _merged(self) -> AsyncIterator[Event]:
+        queue: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
+
+        async def pump(choice: Choice) -> None:
+            try:
+                async for event in self._events_of(choice):
+                    queue.put_nowait(event)
+                queue.put_nowait(None)
+            except Exception as error:  # raised again by whoever reads the queue
+                queue.put_nowait(error)
+
+        tasks = [asyncio.create_task(pump(choice)) for choice in self.choices]
+        try:
+            open_choices = len(tasks)
+            while open_choices:
+                event = await queue.get()
+                if event is None:
+                    open_choices -= 1
+                elif isinstance(event, BaseException):
+                    raise event
+                else:
+                    yield event
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def _take(self, choice: Choice, output: Output) -> Delta | None:
+        """What an output adds; None once nobody is there to read it."""
+        if output.finish is FinishReason.CANCELLED:
+            choice.reply.finish = output.finish
+            choice.timing.finished(output.finish)
+            if self.gone:
+                return None
+            raise EngineStopped("the engine was stopped before the reply was complete; try again")
+        if output.prompt_logprobs is not None:
+            choice.prompt_logprobs = output.prompt_logprobs
+        delta = choice.reply.feed(output)
+        choice.timing.tokens(len(output.tokens))
+        if delta.finish is not None:
+            choice.timing.finished(delta.finish)
+            if output.finish is None:  # a stop string: the engine does not know of it
+                choice.stream.cancel()
+        return delta
+
+    async def collect(self) -> bool:
+        """Run to the end, keeping the deltas in `parts`; False if the client left."""
+        async for choice, delta in self.events():
+            choice.parts.append(delta)
+        return not self.gone
+
+    def usage(self) -> dict[str, object]:
+        """Tokens counted as OpenAI does: each prompt once."""
+        count = sum(len(prompt) for prompt in self.prompts)
+        each = max(1, len(self.choices) // max(1, len(self.prompts)))
+        generated = sum(choice.reply.num_tokens for choice in self.choices)
+        cached = sum(choice.reply.num_cached for choice in self.choices[::each])
+        return {
+            "prompt_tokens": count,
+            "completion_tokens": generated,
+            "total_tokens": count + generated,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }

@@ -1,0 +1,97 @@
+"""Reading a body: declared as JSON, bounded in bytes, time and nesting, then decoded to a type."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from dovetail.errors import InvalidParameter, RequestError
+from .errors import BodyTooLarge, BodyTooSlow, WrongMediaType
+
+MAX_BODY_BYTES = 32 << 20
+BODY_TIMEOUT_S = 60.0
+MAX_NESTING = 64
+_PLACE = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
+
+T = TypeVar("T")
+
+
+async def read_json(request: Request, decoder: msgspec.json.Decoder[T], *, max_bytes: int) -> T:
+    """The body as the decoder's type. Raises RequestError that names the field that is wrong."""
+    _check_media_type(request)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await _read(request, max_bytes)
+    except TimeoutError:
+        raise BodyTooSlow(f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+    return decode(body, decoder)
+
+
+def _check_media_type(request: Request) -> None:
+    given = request.headers.get("content-type", "")
+    media_type = given.partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise WrongMediaType(
+            f"the content type is {given[:100]!r}; send JSON with the header Content-Type: application/json"
+        )
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    parts, size = [], 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            parts.append(part)
+    except ClientDisconnect:
+        raise RequestError("the client left before its body was complete") from None
+    return b"".join(parts)
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"the body has more than {max_bytes} bytes; send less, or start the server with a larger --max-body-size"
+    )
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Decode JSON; raises InvalidParameter with the place that is wrong."""
+    try:
+        return decoder.decode(body.decode())
+    except msgspec.ValidationError as error:
+        message = str(error)
+        place = _PLACE.search(message)
+        param = place[1] or None if place else None
+        what = message[: place.start()] if place else message
+        raise InvalidParameter(
+            f"{param or 'the body'}: {what[:1].lower()}{what[1:]}", param=param
+        ) from None
+    except msgspec.DecodeError as error:
+        raise RequestError(f"the body is not valid JSON: {error}") from None
+    except UnicodeDecodeError as error:
+        raise RequestError(f"the body is not UTF-8: byte {error.start} cannot be read") from None
+    except RecursionError:
+        raise RequestError("the body is nested too deeply to be read") from None
+
+
+def check_nesting(name: str, value: Any) -> None:
+    """Raise if a value of free form is nested deeper than MAX_NESTING."""
+    level = [value]
+    for _ in range(MAX_NESTING):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise InvalidParameter(f"{name} is nested more than {MAX_NESTING} levels deep", param=name)

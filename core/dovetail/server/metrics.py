@@ -1,0 +1,212 @@
+"""GET /metrics: counters of the engine and timings of the server, for Prometheus. Names follow vLLM's."""
+
+from __future__ import annotations
+
+import bisect
+import time
+from collections.abc import Iterable, Sequence
+
+import prometheus_client
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from dovetail.engine.client import EngineInfo, EngineStats
+from dovetail.request import FinishReason
+
+PREFIX = "dovetail:"
+CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
+FIRST_TOKEN_S = (
+    0.001,
+    0.005,
+    0.01,
+    0.02,
+    0.04,
+    0.06,
+    0.08,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+    2.5,
+    5.0,
+    7.5,
+    10.0,
+    20.0,
+    40.0,
+    80.0,
+    160.0,
+    640.0,
+)
+BETWEEN_TOKENS_S = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.75,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
+WHOLE_S = (
+    0.01,
+    0.05,
+    0.1,
+    0.3,
+    0.5,
+    0.8,
+    1.0,
+    1.5,
+    2.0,
+    2.5,
+    5.0,
+    10.0,
+    15.0,
+    20.0,
+    30.0,
+    40.0,
+    50.0,
+    60.0,
+    120.0,
+    240.0,
+    480.0,
+    960.0,
+)
+
+
+class Histogram:
+    """Counts per bucket. Plainer than prometheus_client's, which takes a lock per observation; ours is per token."""
+
+    __slots__ = ("_bounds", "_counts", "_help", "_name", "_sum")
+
+    def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
+        self._name, self._help, self._bounds = name, text, bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float, count: int = 1) -> None:
+        """Add `count` observations of a value."""
+        self._counts[bisect.bisect_left(self._bounds, value)] += count
+        self._sum += value * count
+
+    def family(self, model: str) -> Metric:
+        """For exposition."""
+        total, buckets = 0, []
+        for bound, count in zip((*self._bounds, "+Inf"), self._counts, strict=True):
+            total += count
+            buckets.append((str(bound), total))
+        family = HistogramMetricFamily(PREFIX + self._name, self._help, labels=["model_name"])
+        family.add_metric([model], buckets, self._sum)
+        return family
+
+
+class Metrics:
+    """What the server counts itself, and how it shows what the engine counts."""
+
+    def __init__(self, model: str, info: EngineInfo) -> None:
+        self._model = model
+        self._info = info
+        self.first_token = Histogram(
+            "time_to_first_token_seconds", "From submission to the first token", FIRST_TOKEN_S
+        )
+        self.between_tokens = Histogram(
+            "inter_token_latency_seconds", "From one token to the next", BETWEEN_TOKENS_S
+        )
+        self.whole = Histogram(
+            "e2e_request_latency_seconds", "From submission to the last token", WHOLE_S
+        )
+        self.finished = dict.fromkeys(FinishReason, 0)
+        self._stats = EngineStats()
+        self._registry = prometheus_client.CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def timing(self) -> Timing:
+        """A stopwatch for a request that starts now."""
+        return Timing(self)
+
+    def exposition(self, stats: EngineStats) -> bytes:
+        """All metrics, in Prometheus' text format."""
+        self._stats = stats
+        return prometheus_client.generate_latest(self._registry)
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by prometheus_client."""
+        stats, blocks = self._stats, max(1, self._info.num_blocks)
+        yield self._gauge("num_requests_running", "Requests that run", stats.running)
+        yield self._gauge("num_requests_waiting", "Requests that wait", stats.waiting)
+        yield self._gauge(
+            "kv_cache_usage_perc", "Cache blocks in use, 1 is all", stats.blocks_used / blocks
+        )
+        yield self._gauge(
+            "kv_cache_cached_perc", "Cache blocks kept for reuse", stats.blocks_cached / blocks
+        )
+        yield self._counter("prompt_tokens", "Prompt tokens", stats.total_prompt_tokens)
+        yield self._counter(
+            "cached_prompt_tokens",
+            "Prompt tokens taken from the prefix cache",
+            stats.total_cached_tokens,
+        )
+        yield self._counter("generation_tokens", "Generated tokens", stats.total_generated_tokens)
+        yield self._counter("num_preemptions", "Preempted requests", stats.total_preemptions)
+        yield self._counter("engine_steps", "Steps of the engine", stats.total_steps)
+        success = CounterMetricFamily(
+            PREFIX + "request_success",
+            "Requests by how they ended",
+            labels=["model_name", "finished_reason"],
+        )
+        for reason, count in self.finished.items():
+            success.add_metric([self._model, reason.value], count)
+        yield success
+        for histogram in (self.first_token, self.between_tokens, self.whole):
+            yield histogram.family(self._model)
+
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
+        family = GaugeMetricFamily(PREFIX + name, text, labels=["model_name"])
+        family.add_metric([self._model], value)
+        return family
+
+    def _counter(self, name: str, text: str, value: float) -> Metric:
+        family = CounterMetricFamily(PREFIX + name, text, labels=["model_name"])
+        family.add_metric([self._model], value)
+        return family
+
+
+class Timing:
+    """When the tokens of one request came."""
+
+    __slots__ = ("_last", "_metrics", "_started")
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._started = time.perf_counter()
+        self._last = 0.0
+
+    def tokens(self, count: int) -> None:
+        """New tokens are there; those that come together share the time since the last."""
+        if not count:
+            return
+        now = time.perf_counter()
+        if self._last:
+            self._metrics.between_tokens.observe((now - self._last) / count, count)
+        else:
+            self._metrics.first_token.observe(now - self._started)
+        self._last = now
+
+    def finished(self, reason: FinishReason) -> None:
+        """The request has ended."""
+        self._metrics.finished[reason] += 1
+        self._metrics.whole.observe(time.perf_counter() - self._started)

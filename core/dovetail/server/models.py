@@ -1,0 +1,37 @@
+"""GET /v1/models and /v1/models/{id}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .served import Served
+from .sse import encode
+
+
+async def list_models(request: Request) -> Response:
+    """Every name the model is served under."""
+    served: Served = request.app.state.served
+    data = [_entry(served, name) for name in served.names]
+    return Response(encode({"object": "list", "data": data}), media_type="application/json")
+
+
+async def show_model(request: Request) -> Response:
+    """One of them; 404 if it is none."""
+    served: Served = request.app.state.served
+    name = served.name(request.path_params["model"])
+    return Response(encode(_entry(served, name)), media_type="application/json")
+
+
+def _entry(served: Served, name: str) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": served.created,
+        "owned_by": "dovetail",
+        "root": served.text.name,
+        "parent": None,
+        "max_model_len": served.text.max_model_len,
+    }

@@ -1,0 +1,254 @@
+"""Running the server: a bound socket, an engine, uvicorn, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dovetail.config import EngineConfig
+from dovetail.engine import start_engine
+from dovetail.errors import ConfigError
+from dovetail.weights.checkpoint import Checkpoint, open_checkpoint
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from dovetail.engine.client import EngineClient
+
+    from .gate import Gate
+
+log = logging.getLogger("dovetail.server")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+BACKLOG = 2048
+WATCH_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """What the HTTP side needs to start.
+
+    served_model_name   names that requests may use; the model's own if empty
+    api_key             keys, one of which every request but /health must bring; none means open to all
+    in_process          run the engine on a thread here instead of in a process of its own
+    max_body_size       bytes of a request's body
+    shutdown_timeout_s  that running requests may still take after SIGTERM
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    served_model_name: tuple[str, ...] = ()
+    api_key: tuple[str, ...] = ()
+    in_process: bool = False
+    max_body_size: int = 32 << 20
+    shutdown_timeout_s: float = 30.0
+    log_level: str = "warning"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; raises ConfigError that says why not."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (socket.gaierror, OverflowError) as error:
+        raise ConfigError(f"{host}:{port} is no address to serve on: {error}") from error
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"port {port} on {host} is in use; stop what uses it, or choose another with --port"
+            ) from error
+        raise ConfigError(f"cannot serve on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+def run(engine: EngineConfig, server: ServerConfig, say: Callable[[str], None]) -> int:
+    """Serve until a signal; returns the exit status. Raises DovetailError if it cannot start.
+
+    say  is given the lines a person should see
+    """
+    with contextlib.closing(bind(server.host, server.port)) as listener:
+        return _runner(lambda: _serve(engine, server, listener, say))
+
+
+def _runner(main: Callable[[], asyncio.Coroutine[None, None, int]]) -> int:
+    if sys.platform == "win32":
+        return asyncio.run(main())
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+async def _serve(
+    config: EngineConfig,
+    server: ServerConfig,
+    listener: socket.socket,
+    say: Callable[[str], None],
+) -> int:
+    checkpoint = open_checkpoint(config.model, revision=config.revision)
+    starting = asyncio.create_task(
+        start_engine(config, checkpoint, in_process=server.in_process)
+    )
+    await asyncio.sleep(0)  # let it begin: what follows is done while the engine loads
+    try:
+        app = await _application(config, server, checkpoint, starting)
+    except BaseException:
+        await _abandon(starting)
+        raise
+    engine = await starting
+    try:
+        return await _listen(app, engine, server, listener, lambda: say(_ready_line(app, listener)))
+    finally:
+        await engine.close()
+
+
+async def _application(
+    config: EngineConfig,
+    server: ServerConfig,
+    checkpoint: Checkpoint,
+    starting: asyncio.Task[EngineClient],
+) -> Gate:
+    from dovetail.text.model import TextModel
+
+    from .app import create_app
+    from .metrics import Metrics
+    from .served import Served
+
+    engine = await starting
+    text = TextModel.load(
+        checkpoint,
+        vocab_size=engine.info.vocab_size,
+        max_model_len=engine.info.max_model_len,
+        seed=config.seed,
+    )
+    names = server.served_model_name or (checkpoint.name,)
+    served = Served(
+        engine=engine,
+        text=text,
+        names=names,
+        metrics=Metrics(names[0], engine.info),
+        max_body_bytes=server.max_body_size,
+    )
+    return create_app(served, api_keys=server.api_key)
+
+
+async def _abandon(starting: asyncio.Task[EngineClient]) -> None:
+    """Stop an engine that is no longer wanted."""
+    starting.cancel()
+    with contextlib.suppress(BaseException):
+        await (await starting).close()
+
+
+async def _listen(
+    app: Gate,
+    engine: EngineClient,
+    server: ServerConfig,
+    listener: socket.socket,
+    started: Callable[[], None],
+) -> int:
+    """Run uvicorn until a signal has been obeyed or the engine has died."""
+    web = _uvicorn(app, server)
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def on_signal() -> None:
+        if stopping.is_set():  # the second one: do not wait for anybody
+            web.force_exit = web.should_exit = True
+        stopping.set()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+    serving = asyncio.create_task(web.serve(sockets=[listener]))
+    try:
+        while not web.started and not serving.done():
+            await asyncio.sleep(0.005)
+        started()
+        status = await _until_stopped(app, engine, web, stopping, server.shutdown_timeout_s)
+        web.should_exit = True
+        await serving
+        return status
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _until_stopped(
+    app: Gate,
+    engine: EngineClient,
+    web: uvicorn.Server,
+    stopping: asyncio.Event,
+    timeout_s: float,
+) -> int:
+    """Wait for a signal, then for running requests; 1 if the engine died instead."""
+    while not stopping.is_set():
+        if not engine.healthy():
+            log.error("the engine is gone; the server stops")
+            return 1
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), WATCH_S)
+    app.draining = True
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while web.server_state.tasks and not web.force_exit:
+        if asyncio.get_running_loop().time() > deadline:
+            log.warning("requests still ran after %g s; they are ended", timeout_s)
+            web.force_exit = True
+            break
+        await asyncio.sleep(0.02)
+    return 0
+
+
+def _uvicorn(app: Gate, server: ServerConfig) -> uvicorn.Server:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Uvicorn with its signals left to us: it would end the process by the signal itself."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    return Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=30,
+            backlog=BACKLOG,
+        )
+    )
+
+
+def _ready_line(app: Gate, listener: socket.socket) -> str:
+    """Where to go now: the URL, the model's name and a command to copy."""
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    served = app.served
+    url = f"http://{shown}:{port}"
+    key = " -H 'Authorization: Bearer YOUR_KEY'" if app.has_keys else ""
+    if served.text.template is None:
+        path, ask = "completions", '"prompt": "Hello"'
+    else:
+        path, ask = "chat/completions", '"messages": [{"role": "user", "content": "Hello"}]'
+    body = f'{{"model": "{served.names[0]}", {ask}}}'
+    command = f"curl {url}/v1/{path} -H 'Content-Type: application/json'{key} -d '{body}'"
+    return f"{served.names[0]} is served on {url}; try: {command}"

@@ -1,0 +1,49 @@
+"""What the routes share: the engine, the model in text, its names and the counters."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from dovetail.engine.client import EngineClient
+from dovetail.errors import UnknownModel
+from dovetail.text.model import TextModel
+from .limits import MAX_BODY_BYTES
+from .metrics import Metrics
+
+LONG_CHARACTERS = 16_384  # below this a hop to a thread costs more than the work
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A model as this server serves it.
+
+    names  what requests may call it; answers use the name that was asked for, the first where none was
+    """
+
+    engine: EngineClient
+    text: TextModel
+    names: tuple[str, ...]
+    metrics: Metrics
+    max_body_bytes: int = MAX_BODY_BYTES
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def name(self, asked: str | None) -> str:
+        """The model's name for an answer; raises UnknownModel."""
+        if asked is None or asked in self.names:
+            return asked or self.names[0]
+        raise UnknownModel(
+            f"the model {asked[:200]!r} is not served here; served: {', '.join(self.names)}",
+            param="model",
+        )
+
+
+async def off_loop(size: int, work: Callable[[], T]) -> T:
+    """Do work on `size` characters: on a thread if that is much, so that other streams go on."""
+    if size < LONG_CHARACTERS:
+        return work()
+    return await asyncio.to_thread(work)

@@ -1,0 +1,164 @@
+"""Text <-> token ids: a Hugging Face tokenizer.json and the special tokens of its configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tokenizers
+
+from dovetail.errors import CheckpointError, InvalidParameter
+from .decoding import ByteDecoder, IncrementalDecoder, WindowDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
+_FALLBACK_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+MAX_REMEMBERED_PIECES = 1 << 20
+
+
+class Tokenizer:
+    """A tokenizer as a model was trained with it.
+
+    vocab_size   ids run below it (gaps may be among them)
+    special      bos_token, eos_token, ... -> text, where the configuration names one
+    special_ids  ids that skip_special_tokens leaves out of text
+    """
+
+    def __init__(
+        self, backend: tokenizers.Tokenizer, config: Mapping[str, Any] | None = None
+    ) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
+        self.special = _special_texts(config or {})
+        added = backend.get_added_tokens_decoder()
+        self.special_ids = frozenset(i for i, token in added.items() if token.special)
+        vocab = backend.get_vocab(with_added_tokens=True)
+        self.vocab_size = max(vocab.values(), default=-1) + 1
+        self._bytewise = _is_byte_level(backend)
+        self._pieces: dict[int, bytes] = {}
+        self._texts: dict[int, str | None] = {}
+
+    @classmethod
+    def load(
+        cls, path: Path | None, config: Mapping[str, Any] | None, *, vocab_size: int
+    ) -> Tokenizer:
+        """Read tokenizer.json; raises CheckpointError if it is damaged or does not fit a model of vocab_size ids."""
+        if path is None or not path.is_file():
+            where = path or "tokenizer.json"
+            raise CheckpointError(
+                f"{where} is missing; text cannot be turned into tokens without it"
+            )
+        try:
+            backend = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the package raises bare Exception
+            raise CheckpointError(f"{path} is not a tokenizer this can read: {error}") from error
+        tokenizer = cls(backend, config)
+        if not 0 < tokenizer.vocab_size <= vocab_size:
+            raise CheckpointError(
+                f"{path} has ids up to {tokenizer.vocab_size - 1}, but the model has {vocab_size} "
+                "(vocab_size in config.json); the tokenizer belongs to another model"
+            )
+        return tokenizer
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Ids of a text. Special tokens written in the text become their ids."""
+        try:
+            ids: list[int] = self._backend.encode(text, add_special_tokens=add_special_tokens).ids
+        except (UnicodeEncodeError, TypeError):  # how it refuses depends on its version
+            raise InvalidParameter(
+                "the text holds a lone surrogate (half of an escaped UTF-16 pair), which is no character"
+            ) from None
+        return ids
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of ids as a whole; bytes that are not UTF-8 become U+FFFD."""
+        text: str = self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        return text
+
+    def decoder(
+        self, *, skip_special_tokens: bool = True, keep: Iterable[int] = ()
+    ) -> IncrementalDecoder:
+        """A decoder for ids that come one after another; special ids in `keep` stay in the text."""
+        skip = self.special_ids.difference(keep) if skip_special_tokens else frozenset()
+        if self._bytewise:
+            return ByteDecoder(self, skip)
+        return WindowDecoder(self, skip)
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a token's text, None if it is no token."""
+        found: int | None = self._backend.token_to_id(token)
+        return found
+
+    def name_of(self, token_id: int) -> str | None:
+        """The vocabulary's own spelling of an id, None for an id without one."""
+        name: str | None = self._backend.id_to_token(token_id)
+        return name
+
+    def piece(self, token_id: int) -> bytes:
+        """The bytes an id stands for, special tokens as written; empty for an id without a token."""
+        piece = self._pieces.get(token_id)
+        if piece is None:
+            if len(self._pieces) >= MAX_REMEMBERED_PIECES:
+                self._pieces.clear()
+            piece = self._pieces[token_id] = self._make_piece(token_id)
+        return piece
+
+    def piece_text(self, token_id: int) -> str | None:
+        """The text of an id that is whole characters by itself, None for one that is not."""
+        try:
+            return self._texts[token_id]
+        except KeyError:
+            pass
+        try:
+            text: str | None = self.piece(token_id).decode()
+        except UnicodeDecodeError:
+            text = None
+        if len(self._texts) >= MAX_REMEMBERED_PIECES:
+            self._texts.clear()
+        self._texts[token_id] = text
+        return text
+
+    def _make_piece(self, token_id: int) -> bytes:
+        name = self.name_of(token_id) if token_id >= 0 else None
+        if name is None:
+            return b""
+        if self._bytewise:
+            if all(char in BYTE_OF for char in name):
+                return bytes(BYTE_OF[char] for char in name)
+            return name.encode()
+        if token_id in self.special_ids:
+            return name.encode()
+        if fallback := _FALLBACK_BYTE.fullmatch(name):
+            return bytes([int(fallback[1], 16)])
+        return name.replace("▁", " ").encode()
+
+
+def _special_texts(config: Mapping[str, Any]) -> dict[str, str]:
+    texts = {}
+    for name in SPECIAL_NAMES:
+        value = config.get(name)
+        if isinstance(value, Mapping):
+            value = value.get("content")
+        if isinstance(value, str):
+            texts[name] = value
+    return texts
+
+
+def _is_byte_level(backend: tokenizers.Tokenizer) -> bool:
+    """Whether the text of ids is the concatenation of their bytes."""
+    return type(backend.decoder).__name__ == "ByteLevel"
+
+
+def _byte_of_char() -> dict[str, int]:
+    """The spelling of bytes as characters in byte-level vocabularies (Radford et al. 2019, GPT-2)."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in set(plain)]
+    return {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+BYTE_OF = _byte_of_char()

@@ -1,0 +1,290 @@
+"""A loaded model: compiled for a cache form, fed step by step.
+
+One step runs at a time. Two infer requests take turns, so that the logits of a step outlive the next `run`, as the
+contract asks; they share weights, cache and OpenVINO's one stream of execution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from dovetail.errors import CacheLost, OutOfMemory, PlatformError
+from dovetail.graph.graph import Graph
+from dovetail.platform import (
+    F32,
+    I32,
+    Batch,
+    KVLayout,
+    LateEdits,
+    LoadedModel,
+    Pending,
+    Program,
+    Ready,
+    SamplingColumns,
+    Shape,
+    Ticket,
+    Tokens,
+)
+from dovetail_sdk.sampling import HostSampler
+from numpy.typing import NDArray
+
+from . import cost
+from .cache import BlockCache, BlockShapes, group_block_bytes
+from .feed import Feed, Limits
+from .lower import Lowered
+from .lowering import group_widths
+from .paged import BLOCK_SIZE, cache_shapes, trial
+from .settings import compile_settings
+
+
+class CpuModel(LoadedModel):
+    """A graph on OpenVINO; also a BlockTransfer."""
+
+    def __init__(self, core: ov.Core, graph: Graph, lowered: Lowered) -> None:
+        self.graph = graph
+        self.sampler = _sampler(graph)
+        self.registers = np.zeros(1, np.int32)
+        self._core = core
+        self._lowered: Lowered | None = lowered
+        self._compiled: ov.CompiledModel | None = None
+        self._form = ""
+        self._cache: BlockCache | None = None
+        self._lanes: list[Lane] = []
+        self._turn = 0
+        self._running: CpuPending | None = None
+        self._vocabulary = cost.embedding_rows(graph)
+
+    # -------------------------------------------------------------------------------------------- cache
+
+    def block_bytes(self, layout: KVLayout) -> tuple[int, ...]:
+        pairs = zip(layout.groups, self._shapes(layout), strict=True)
+        return tuple(group_block_bytes(group, shapes, layout.form) for group, shapes in pairs)
+
+    def workspace(self, shape: Shape) -> int:
+        packed = 0 if self._lanes else cost.packed_weight_bytes(self.graph)
+        return packed + cost.activation_bytes(self.graph, shape)
+
+    def allocate(self, layout: KVLayout, num_blocks: tuple[int, ...]) -> None:
+        shapes = self._shapes(layout)
+        self._settle()
+        self._cache = None
+        self._lanes = []
+        self._compile(layout.form)
+        self._check_shapes(layout, shapes)
+        self._cache = BlockCache(layout.groups, shapes, layout.form, num_blocks)
+        self._lanes = [self._lane(), self._lane()]
+
+    def copy_blocks(self, group: int, sources: I32, targets: I32) -> None:
+        self._settle()
+        self._blocks().copy(group, sources, targets)
+
+    @property
+    def block_format(self) -> str:
+        groups = ";".join(
+            f"{len(group.layers)}x{group.kv_heads}x{group.key_width}+{group.value_width}"
+            for group in self.graph.cache
+        )
+        return f"openvino-2026.4 {self._form} {BLOCK_SIZE} {groups}"
+
+    def read_blocks(self, group: int, blocks: I32, out: NDArray[np.uint8]) -> Ticket[None]:
+        self._settle()
+        self._blocks().read(group, blocks, out)
+        return Ready(None)
+
+    def write_blocks(self, group: int, blocks: I32, data: NDArray[np.uint8]) -> Ticket[None]:
+        self._settle()
+        self._blocks().write(group, blocks, data)
+        return Ready(None)
+
+    def _shapes(self, layout: KVLayout) -> tuple[BlockShapes, ...]:
+        """Block shapes per group; raises PlatformError where the layout cannot be had."""
+        if layout.block_size != BLOCK_SIZE:
+            raise PlatformError(
+                f"the cpu platform pages in blocks of {BLOCK_SIZE} tokens, not {layout.block_size}; "
+                f"use --block-size {BLOCK_SIZE}"
+            )
+        found = []
+        for widths in group_widths(self.graph):
+            tried = trial(widths, self.graph.dtype, layout.form)
+            if tried.shapes is None:
+                raise PlatformError(
+                    f"{tried.reason}; choose another --kv-cache-dtype or --dtype "
+                    f"(a {self.graph.dtype} cache works with {self.graph.dtype} computation)"
+                )
+            found.append(tried.shapes)
+        return tuple(found)
+
+    def _check_shapes(self, layout: KVLayout, shapes: tuple[BlockShapes, ...]) -> None:
+        """The trial's block shapes are what the whole model has; block_bytes promised them."""
+        for group, pair in zip(layout.groups, shapes, strict=True):
+            for layer in group.layers:
+                if (found := cache_shapes(self._model(), layer)) != pair:
+                    raise PlatformError(
+                        f"OpenVINO pages layer {layer} as {found}, and {pair} was expected"
+                    )
+
+    def _blocks(self) -> BlockCache:
+        if self._cache is None:
+            raise CacheLost("the model has no cache; allocate one first")
+        return self._cache
+
+    # -------------------------------------------------------------------------------------------- steps
+
+    def compile(self, shape: Shape) -> Program:
+        lane = self._lane()
+        for batch in cost.warm_up_batches(self.graph, shape):
+            lane.start(batch, batch.tokens, self._limits())
+            lane.request.wait()
+        return CpuProgram(self, shape)
+
+    def run(self, batch: Batch) -> Pending:
+        """Start a step; waits for the one before."""
+        self._settle()
+        for group, copies in enumerate(batch.copies):
+            if copies.size:
+                self._blocks().copy(group, copies[:, 0], copies[:, 1])
+        lane = self._lanes[self._turn]
+        self._turn ^= 1
+        lane.start(batch, self._resolve(batch.tokens), self._limits())
+        self._running = CpuPending(self, lane)
+        return self._running
+
+    def keep(self, slots: I32, ids: I32) -> None:
+        """Write slot registers, those of -1 excepted."""
+        wanted = slots >= 0
+        if not wanted.any():
+            return
+        slots = slots[wanted]
+        if (top := int(slots.max())) >= len(self.registers):
+            grown = np.zeros(2 * top + 1, np.int32)
+            grown[: len(self.registers)] = self.registers
+            self.registers = grown
+        self.registers[slots] = ids[wanted]
+
+    def close(self) -> None:
+        try:
+            self._settle()
+        except CacheLost:
+            pass  # the step's owner has been or will be told; closing never raises
+        self._running = None
+        self._lanes = []
+        self._compiled = None  # before the memory it reads
+        self._cache = None
+        self._lowered = None
+
+    def _resolve(self, tokens: I32) -> I32:
+        """Replace ~v by what slot v sampled last."""
+        if int(tokens.min(initial=0)) >= 0:
+            return tokens
+        return np.where(tokens < 0, self.registers[np.where(tokens < 0, ~tokens, 0)], tokens)
+
+    def _settle(self) -> None:
+        """Wait for the step in flight: host code is about to touch what it uses."""
+        if self._running is not None:
+            running, self._running = self._running, None
+            running.wait()
+
+    def _limits(self) -> Limits:
+        return Limits(self._vocabulary, self._cache.num_blocks if self._cache else ())
+
+    def _lane(self) -> Lane:
+        request = self._model().create_infer_request()
+        if self.graph.cache:
+            for name, tensor in self._blocks().tensors.items():
+                request.set_tensor(name, tensor)
+        return Lane(request, Feed(request, self.graph.inputs, len(self.graph.cache)))
+
+    def _model(self) -> ov.CompiledModel:
+        if self._compiled is None:
+            raise PlatformError("the model is closed, or no cache was allocated")
+        return self._compiled
+
+    def _compile(self, form: str) -> None:
+        """Compile for a cache form, unless that is what is there already."""
+        if self._lowered is None:
+            raise PlatformError("the model is closed; load it again")
+        if self._compiled is not None and self._form == form:
+            return
+        self._compiled = None
+        settings = compile_settings(self.graph, form)
+        try:
+            self._compiled = self._core.compile_model(self._lowered.model, "CPU", settings)
+        except MemoryError as error:
+            raise OutOfMemory(f"no memory to compile {self.graph.name} for the CPU") from error
+        except RuntimeError as error:
+            raise PlatformError(f"OpenVINO cannot compile {self.graph.name}: {error}") from error
+        self._form = form
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """An infer request and what feeds it."""
+
+    request: ov.InferRequest
+    feed: Feed
+
+    def start(self, batch: Batch, tokens: I32, limits: Limits) -> None:
+        """Fill the inputs and start; returns while the step runs."""
+        self.feed.set(batch, tokens, limits)
+        self.request.start_async()
+
+
+def _sampler(graph: Graph) -> HostSampler | None:
+    """For the logits of the graph, None if it has none."""
+    if "logits" not in graph.outputs:
+        return None
+    return HostSampler(int(graph.values[graph.outputs["logits"]].shape[-1]))
+
+
+class CpuProgram(Program):
+    """Any step up to the shape: OpenVINO's shapes are dynamic, nothing is padded."""
+
+    def __init__(self, model: CpuModel, shape: Shape) -> None:
+        self.shape = shape
+        self._model = model
+
+    def run(self, batch: Batch) -> Pending:
+        return self._model.run(batch)
+
+
+class CpuPending(Pending):
+    """One step; its outputs are read in place until the next-but-one run."""
+
+    def __init__(self, model: CpuModel, lane: Lane) -> None:
+        self._model = model
+        self._request: Any = lane.request
+        self._finished = False
+        self._failure: str | None = None
+
+    def done(self) -> bool:
+        return self._finished or bool(self._request.wait_for(0))
+
+    def wait(self) -> None:
+        if not self._finished:
+            try:
+                self._request.wait()
+            except Exception as error:  # whatever OpenVINO threw: the cache may be half written
+                self._failure = f"OpenVINO failed in a step: {error}"
+            self._finished = True
+        if self._failure is not None:
+            raise CacheLost(self._failure)
+
+    def sample(
+        self, rows: I32, columns: SamplingColumns, late: LateEdits | None = None
+    ) -> Ticket[Tokens]:
+        if self._model.sampler is None:
+            raise ValueError(f"the graph has no logits, only {', '.join(self._model.graph.outputs)}")
+        tokens = self._model.sampler.sample(self._output("logits"), rows, columns, late)
+        self._model.keep(columns.slot, tokens.ids)
+        return Ready(tokens)
+
+    def fetch(self, output: str, rows: I32) -> Ticket[F32]:
+        return Ready(np.ascontiguousarray(self._output(output)[rows]))
+
+    def _output(self, name: str) -> F32:
+        self.wait()
+        data: F32 = self._request.get_tensor(name).data
+        return data

@@ -1,0 +1,56 @@
+"""The CPU as a platform: who is here, decided without importing OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import metadata, util
+
+from dovetail.errors import PlatformError
+from dovetail.platform import Device, DeviceInfo, Platform
+
+from . import host
+
+OPENVINO_RELEASE = "2026.4"
+"""The one release whose private attention op this plugin was written and tested against."""
+
+
+class CpuPlatform(Platform):
+    """The processor of this machine, as one device."""
+
+    name = "cpu"
+    rank = 10
+
+    def probe(self) -> list[DeviceInfo]:
+        return [
+            DeviceInfo(
+                id="0",
+                description=host.description(),
+                memory_bytes=host.total_memory_bytes(),
+                unavailable=missing_reason(),
+            )
+        ]
+
+    def open(self, devices: Sequence[DeviceInfo]) -> Device:
+        if len(devices) != 1:
+            raise PlatformError(
+                f"the cpu platform opens exactly one device, not {len(devices)}; use --platform cpu"
+            )
+        if reason := devices[0].unavailable:
+            raise PlatformError(f"the cpu platform cannot be used: {reason}")
+        from .device import open_device
+
+        return open_device()
+
+
+def missing_reason() -> str | None:
+    """Why OpenVINO cannot be used, from what is installed alone; None if it can."""
+    way_out = f"install it with: pip install 'openvino=={OPENVINO_RELEASE}.*'"
+    try:
+        if util.find_spec("openvino") is None:
+            return f"the package openvino is not installed; {way_out}"
+        version = metadata.version("openvino")
+    except (ImportError, ValueError, metadata.PackageNotFoundError) as error:
+        return f"the package openvino is broken ({error}); {way_out}"
+    if version.split(".")[:2] != OPENVINO_RELEASE.split("."):
+        return f"openvino {version} is installed and {OPENVINO_RELEASE} is needed; {way_out}"
+    return None

@@ -1,0 +1,30 @@
+"""How OpenVINO is told to compile and run."""
+
+from __future__ import annotations
+
+from dovetail.graph.graph import Graph
+
+from . import host
+
+QUANTISED_ACTIVATION_GROUP = 128
+"""Inputs that share a scale where activations are quantised on the fly, for bf16 graphs with integer weights."""
+
+
+def compile_settings(graph: Graph, form: str) -> dict[str, str | int | bool]:
+    """Properties for `compile_model`.
+
+    f32 graphs are exact: nothing is quantised on the fly. bf16 graphs over int8 or int4 weights quantise activations
+    to int8 in groups, which is what makes their multiplication fast.
+    """
+    return {
+        "INFERENCE_PRECISION_HINT": graph.dtype,
+        "KV_CACHE_PRECISION": form,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0
+        if graph.dtype == "f32"
+        else QUANTISED_ACTIVATION_GROUP,
+        "INFERENCE_NUM_THREADS": host.usable_cores(),
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        # Pinned threads that share their core with a busy neighbour hold up every parallel region.
+        "ENABLE_CPU_PINNING": False,
+    }

@@ -1,0 +1,7 @@
+"""What platform plugins for Dovetail share.
+
+sampling    drawing tokens on the host, for platforms whose logits are in host memory
+batches     checking what an engine hands to a program
+reference   the `reference` platform: every op in plain NumPy, the definition the others are held to
+null        the `null` platform: no arithmetic, for tests and for measuring everything around a model
+"""

@@ -1,0 +1,137 @@
+"""Sampling on the host: what a platform with logits in host memory answers `Pending.sample` with."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from dovetail.platform import F32, I32, LateEdits, SamplingColumns, Tokens
+
+from .draw import Candidates, Choice, candidates, draw
+from .edits import Scratch, edited_rows
+from .ranking import Ranking
+
+
+class HostSampler:
+    """Draws and scores tokens with NumPy, by the rules of SamplingColumns, LateEdits and Tokens.
+
+    One thread at a time. The logits are never written to and may be a view of device memory.
+    """
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+        self._scratch = Scratch(vocab_size)
+
+    def sample(
+        self, logits: F32, rows: I32, columns: SamplingColumns, late: LateEdits | None = None
+    ) -> Tokens:
+        """One token for each of n rows.
+
+        logits  [N, V]  f32
+        rows    [n]     i32  indices into logits
+        raises  ValueError for logits of another width
+
+        A row with NaN, +inf or nothing but -inf is marked not finite; its neighbours are as if it were not there.
+        """
+        if logits.shape[-1] != self.vocab_size:
+            raise ValueError(
+                f"logits are {logits.shape[-1]} wide; the sampler was made for {self.vocab_size}"
+            )
+        with np.errstate(all="ignore"):
+            tokens = empty_tokens(rows.size, max(0, int(columns.logprobs.max(initial=-1))))
+            sampled = _Rows(logits, rows, tokens)
+            if late is not None and (late.rows.size or late.mask_rows.size):
+                sampled.edited, broken = edited_rows(logits, rows, late, self._scratch)
+                tokens.not_finite[broken] = True
+            _fill_ids(sampled, columns, tokens)
+            _fill_logprobs(sampled, columns, tokens)
+        return tokens
+
+
+def empty_tokens(count: int, alternatives: int) -> Tokens:
+    """Tokens of n rows with nothing in them yet: ids 0, NaN and -1 where nothing is asked for."""
+    return Tokens(
+        ids=np.zeros(count, np.int32),
+        logprobs=np.full(count, np.nan, np.float32),
+        top_ids=np.full((count, alternatives), -1, np.int32),
+        top_logprobs=np.full((count, alternatives), np.nan, np.float32),
+        not_finite=np.zeros(count, np.bool_),
+    )
+
+
+class _Rows:
+    """The sampled rows, edited ones in their edited form, each ranked at most once."""
+
+    def __init__(self, logits: F32, rows: I32, tokens: Tokens) -> None:
+        self.edited: dict[int, F32] = {}
+        self._logits = logits
+        self._rows: list[int] = rows.tolist()
+        self._tokens = tokens
+        self._rankings: dict[int, Ranking] = {}
+
+    def values(self, index: int) -> F32:
+        """[V]"""
+        found = self.edited.get(index)
+        return self._logits[self._rows[index]] if found is None else found
+
+    def ranking(self, index: int) -> Ranking:
+        """The row's ranking; marks the row if its largest logit is not a number."""
+        found = self._rankings.get(index)
+        if found is None:
+            found = self._rankings[index] = Ranking(self.values(index))
+            if not math.isfinite(found.peak):
+                self._tokens.not_finite[index] = True
+        return found
+
+    def largest(self, index: int) -> int:
+        """Id of the largest logit. One pass: NaN and +inf win it, so that the winner alone need be checked."""
+        values = self.values(index)
+        winner = int(values.argmax())
+        if math.isfinite(values[winner]):
+            return winner
+        self._tokens.not_finite[index] = True
+        return 0 if np.isnan(values).all() else int(np.nanargmax(values))
+
+
+def _fill_ids(sampled: _Rows, columns: SamplingColumns, tokens: Tokens) -> None:
+    """Choose or copy the id of every row; all draws at once."""
+    np.copyto(tokens.ids, columns.target, where=columns.target >= 0)
+    chosen = columns.target < 0
+    for index in np.flatnonzero(chosen & (columns.temperature == 0)).tolist():
+        tokens.ids[index] = sampled.largest(index)
+    drawn: dict[int, Candidates] = {}
+    for index in np.flatnonzero(chosen & (columns.temperature != 0)).tolist():
+        ranking = sampled.ranking(index)
+        if tokens.not_finite[index]:
+            tokens.ids[index] = sampled.largest(index)
+        else:
+            drawn[index] = candidates(ranking, _choice(columns, index))
+    for index, token in zip(drawn, draw(list(drawn.values())), strict=True):
+        tokens.ids[index] = token
+
+
+def _choice(columns: SamplingColumns, index: int) -> Choice:
+    return Choice(
+        temperature=float(columns.temperature[index]),
+        top_k=int(columns.top_k[index]),
+        top_p=float(columns.top_p[index]),
+        min_p=float(columns.min_p[index]),
+        low=int(columns.seed[index, 0]),
+        high=int(columns.seed[index, 1]),
+        position=int(columns.position[index]),
+    )
+
+
+def _fill_logprobs(sampled: _Rows, columns: SamplingColumns, tokens: Tokens) -> None:
+    """Log-probabilities of the ids, and alternatives, for targets and where they are asked for."""
+    for index in np.flatnonzero((columns.target >= 0) | (columns.logprobs >= 0)).tolist():
+        ranking = sampled.ranking(index)
+        if tokens.not_finite[index]:
+            continue
+        logsum = ranking.peak + math.log(ranking.mass())
+        tokens.logprobs[index] = float(ranking.row[tokens.ids[index]]) - logsum
+        count = min(int(columns.logprobs[index]), ranking.row.size)
+        if count > 0:
+            ids, values = ranking.largest(count)
+            tokens.top_ids[index, :count] = ids
+            tokens.top_logprobs[index, :count] = values.astype(np.float64) - logsum
