@@ -12,6 +12,8 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 from dovetail.platform import F32, LateEdits, SamplingColumns
@@ -21,7 +23,7 @@ from dovetail_sdk.sampling.philox import noise
 
 def columns(rows: int, **given: float) -> SamplingColumns:
     """Columns with the same parameters in every row."""
-    defaults = {
+    defaults: dict[str, float] = {
         "slot": -1,
         "target": -1,
         "temperature": 0,
@@ -32,11 +34,12 @@ def columns(rows: int, **given: float) -> SamplingColumns:
     }
     values = defaults | given
     floats = ("temperature", "top_p", "min_p")
+    made: dict[str, Any] = {
+        name: np.full(rows, value, np.float32 if name in floats else np.int32)
+        for name, value in values.items()
+    }
     return SamplingColumns(
-        **{
-            name: np.full(rows, value, np.float32 if name in floats else np.int32)
-            for name, value in values.items()
-        },
+        **made,
         seed=np.arange(2 * rows, dtype=np.uint32).reshape(rows, 2),
         position=np.arange(rows, dtype=np.int32),
     )
@@ -145,12 +148,8 @@ def main() -> None:
             late = late_edits(rows, options.vocab, penalties, masked=masked) if penalties else None
             wanted = np.arange(rows, dtype=np.int32)
 
-            def ours(wanted=wanted, params=params, late=late) -> object:  # noqa: ANN001
-                return sampler.sample(logits, wanted, params, late)
-
-            def naive(params=params, late=late) -> object:  # noqa: ANN001
-                return plain(logits[0], 0, params, late)
-
+            ours = partial(sampler.sample, logits, wanted, params, late)
+            naive = partial(plain, logits[0], 0, params, late)
             slow = rows * median_ms(naive, max(3, options.repeat // 3))
             line += f"{median_ms(ours, options.repeat):12.2f} {slow:7.1f}"
         print(line, flush=True)

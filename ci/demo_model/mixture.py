@@ -20,7 +20,7 @@ from ci.demo_model.dialogue.tools import tool_conversation
 from ci.demo_model.dialogue.unknown import unknown
 
 TOOL_SHARE = 0.13
-LONG_SHARE = 0.012
+LONG_SHARE = 0.001
 KINDS: list[tuple[float, Callable[[random.Random], list[Turn]]]] = [
     (17, identity),
     (13, small_talk),

@@ -44,35 +44,38 @@ def read_shard(path: Path) -> list[Piece]:
     return [piece for piece in pieces if len(piece.tokens) <= ROW_LENGTHS[-1]]
 
 
-def rows(pieces: list[Piece], length: int) -> list[list[Piece]]:
-    """Best fit: each conversation, longest first, goes to the fullest row that still has room."""
-    filled: list[list[Piece]] = []
-    rooms: list[list[int]] = [[] for _ in range(length + 1)]
+def rows(pieces: list[Piece]) -> list[tuple[int, list[Piece]]]:
+    """Best fit: each conversation, longest first, goes to the fullest row that still has room.
+
+    A new row has the shortest of ROW_LENGTHS that holds the conversation; later, shorter
+    conversations fill what is left. Returns each row's length with what it holds.
+    """
+    filled: list[tuple[int, list[Piece]]] = []
+    rooms: list[list[int]] = [[] for _ in range(ROW_LENGTHS[-1] + 1)]
     for piece in sorted(pieces, key=lambda item: -len(item.tokens)):
         size = len(piece.tokens)
-        room = next((room for room in range(size, length + 1) if rooms[room]), None)
+        room = next((room for room in range(size, len(rooms)) if rooms[room]), None)
         if room is None:
-            filled.append([])
-            index, room = len(filled) - 1, length
+            room = next(length for length in ROW_LENGTHS if length >= size)
+            filled.append((room, []))
+            index = len(filled) - 1
         else:
             index = rooms[room].pop()
-        filled[index].append(piece)
+        filled[index][1].append(piece)
         rooms[room - size].append(index)
     return filled
 
 
 def batches(pieces: list[Piece], rng: random.Random) -> Iterator[Batch]:
     """All the pieces in batches of random order; what fills no whole batch is left out."""
+    packed = rows(pieces)
+    rng.shuffle(packed)
     whole: list[tuple[int, list[list[Piece]]]] = []
-    shorter = 0
     for length in ROW_LENGTHS:
-        fitting = [piece for piece in pieces if shorter < len(piece.tokens) <= length]
-        packed = rows(fitting, length)
-        rng.shuffle(packed)
+        same = [held for row_length, held in packed if row_length == length]
         per_batch = BATCH_TOKENS // length
-        for start in range(0, len(packed) - per_batch + 1, per_batch):
-            whole.append((length, packed[start : start + per_batch]))
-        shorter = length
+        for start in range(0, len(same) - per_batch + 1, per_batch):
+            whole.append((length, same[start : start + per_batch]))
     rng.shuffle(whole)
     for length, chosen in whole:
         yield collate(chosen, length)

@@ -77,12 +77,14 @@ class CacheForm:
     block_multiple  a block's tokens must be a multiple of this
     block_maximum   and at most this
     stable          the bytes of a block depend on its tokens alone, not on how the sequence was cut into steps
+    compute_dtypes  of graphs that can use it; empty: all that the device computes in
     """
 
     name: str
     block_multiple: int
     block_maximum: int
     stable: bool = True
+    compute_dtypes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

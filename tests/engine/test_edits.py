@@ -66,7 +66,9 @@ def test_edits_follow_their_definitions(
                 expected[one] = -np.inf
         ids, factors, addends = edits.row([*prompt, *so_far], len(prompt) + length)
         assert len(set(ids.tolist())) == len(ids)
-        np.testing.assert_allclose(apply(logits, ids, factors, addends), expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            apply(logits, ids, factors, addends), expected, rtol=1e-5, atol=1e-5
+        )
 
 
 def test_a_request_without_edits_needs_none():

@@ -8,8 +8,8 @@ from dovetail.config import EngineConfig
 from dovetail.engine.client import EngineInfo, EngineStats
 from dovetail.engine.messages import (
     Cancel,
-    Started,
     Start,
+    Started,
     Stepped,
     Stop,
     Submit,
@@ -57,7 +57,7 @@ OUTPUT = Output(
     finish=FinishReason.STOP,
     stop_id=5,
 )
-COMMANDS = [Start(EngineConfig(model="x"), "/d"), Submit(REQUEST), Cancel("a"), Stop()]
+COMMANDS = [Start(EngineConfig(model="x"), "/d", "x"), Submit(REQUEST), Cancel("a"), Stop()]
 REPORTS = [Started(INFO), Stepped([OUTPUT], EngineStats(running=1, total_finished={"stop": 2}))]
 
 
@@ -78,7 +78,8 @@ def test_reports_arrive_as_sent():
 
 
 @pytest.mark.parametrize(
-    "kind", [dovetail.errors.ConfigError, dovetail.errors.CheckpointError, dovetail.errors.PlatformBroken]
+    "kind",
+    [dovetail.errors.ConfigError, dovetail.errors.CheckpointError, dovetail.errors.PlatformBroken],
 )
 def test_errors_keep_their_class_and_words(kind):
     error = raised(failure(kind("file x is short")))

@@ -138,6 +138,13 @@ class Device:
                 )
             )
 
+    def lose(self) -> None:
+        """Everything in the cache and under way is gone."""
+        self.queue.clear()
+        self.steps.clear()
+        self.registers = [None] * len(self.registers)
+        self.memory = [[self.rng.randrange(MASK) for _ in row] for row in self.memory]
+
     def tick(self, count: int) -> None:
         for _ in range(count):
             if not self.queue:

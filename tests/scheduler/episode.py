@@ -41,6 +41,7 @@ class Settings:
     salts: int
     late: float
     num_requests: int
+    reset: float
 
     @staticmethod
     def draw(rng: random.Random) -> "Settings":
@@ -60,6 +61,7 @@ class Settings:
             salts=rng.choice([1, 1, 2]),
             late=rng.choice([0, 0, 0.3]),
             num_requests=rng.randint(3, 25),
+            reset=rng.choice([0, 0, 0, 0.01]),
         )
 
 
@@ -179,6 +181,11 @@ class Episode:
             assert self.scheduler.fail(tracked.sequence)
         assert not self.scheduler.cancel(request_id)
 
+    def lose_cache(self) -> None:
+        self.device.lose()
+        self.flights.clear()
+        self.scheduler.reset()
+
     # ---- steps
 
     def launch(self) -> bool:
@@ -277,6 +284,8 @@ class Episode:
                 self.submit()
             if self.live and rng.random() < s.cancel:
                 self.cancel()
+            if rng.random() < s.reset:
+                self.lose_cache()
             self.device.tick(rng.randint(0, 6))
             if rng.random() < 0.5:
                 self.sample_late()
@@ -299,7 +308,7 @@ class Episode:
             self.idle = 0
         elif not launched and self.live:
             self.idle += 1
-            assert self.idle < 3, "nothing moves"
+            raise AssertionError("nothing moves")
 
     def finish(self) -> None:
         scheduler = self.scheduler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 from dovetail.errors import CheckpointError
 from dovetail.weights import GenerationDefaults, open_checkpoint
 from dovetail.weights.hub import is_hub_id
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 
 def refuse(model, **options):
@@ -181,6 +184,7 @@ def test_eos_of_the_config_may_be_absent(directory):
         ("temperature", "hot"),
         ("temperature", True),
         ("temperature", float("nan")),
+        ("temperature", 10**400),
         ("top_p", 0),
         ("top_p", 1.5),
         ("min_p", float("inf")),
@@ -194,6 +198,35 @@ def test_generation_config_with_a_wrong_field(directory, field, value):
     directory.json("generation_config.json", {field: value})
     text = refuse(directory.path)
     assert f"generation_config.json: {field} is" in text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = [field.name for field in dataclasses.fields(GenerationDefaults)]
+NAMES = ["eos_token_id", "chat_template", "name", "template", *FIELDS]
+
+
+@settings(
+    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    name=st.sampled_from(["config.json", "generation_config.json", "tokenizer_config.json"]),
+    content=st.dictionaries(st.sampled_from(NAMES), JSON) | JSON,
+)
+def test_any_json_is_read_or_refused(directory, name, content):
+    directory.json(name, content)
+    try:
+        found = open_checkpoint(str(directory.path))
+    except CheckpointError as error:
+        assert name in str(error)
+        return
+    finally:
+        directory.json(name, {})
+    assert all(0 <= token < 2**31 for token in found.generation.eos_ids)
+    assert found.chat_template is None or isinstance(found.chat_template, str)
 
 
 def test_eos_of_the_config_with_a_wrong_value_names_its_own_file(directory):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from dovetail.graph import INT8, WeightForm
@@ -131,3 +133,15 @@ def test_numbers_that_are_not_finite_are_named_by_row(form, value):
 )
 def test_group_is_the_largest_that_divides(width, group):
     assert group_of(width) == group
+
+
+@pytest.mark.parametrize("form", [INT8, int4(128), int4(32)], ids=str)
+def test_peak_beyond_the_result_is_a_few_blocks(form):
+    matrix = np.ones((8192, 1024), np.float32)
+    tracemalloc.start()
+    try:
+        planes = quantise(lambda rows: matrix[rows].copy(), matrix.shape, form)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak - sum(plane.nbytes for plane in planes.values()) < 16 * BLOCK_ELEMENTS

@@ -34,9 +34,11 @@ class KVCache:
         """Blocks that this many tokens fill, the last one perhaps in part."""
         return -(-num_tokens // self.block_size)
 
-    def match(self, namespace: Hashable, tokens: list[int], limit: int) -> Match:
-        """The longest published beginning of tokens[:limit]; nothing is held by asking."""
-        return self.tree.match(namespace, tokens, limit)
+    def match(
+        self, namespace: Hashable, tokens: list[int], limit: int, known: Sequence[Node] = ()
+    ) -> Match:
+        """The longest published beginning of tokens[:limit]; nothing is held by asking. known: see PrefixTree.match."""
+        return self.tree.match(namespace, tokens, limit, known)
 
     def take(self, count: int) -> list[int]:
         """Blocks for one owner. The caller has looked at `available`."""

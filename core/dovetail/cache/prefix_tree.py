@@ -6,14 +6,14 @@ The path from a root spells the tokens. Tokens are compared, never only hashes o
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 Key = tuple[int, ...]
 
 
 class Node:
-    """A published block. A root has no block (0), no parent and an empty key.
+    """A published block. A root has no block (0), no parent and an empty key; a node that was removed has no block.
 
     key        the block's tokens: S of them, or fewer in a leaf that was a sequence's last block
     children   key -> node
@@ -71,10 +71,18 @@ class PrefixTree:
             root = self._roots[namespace] = Node(0, None, (), namespace)
         return root
 
-    def match(self, namespace: Hashable, tokens: list[int], limit: int) -> Match:
-        """The longest match, to the token, of at most `limit` tokens."""
-        size, node, start = self.block_size, self.root(namespace), 0
-        path: list[Node] = []
+    def match(
+        self, namespace: Hashable, tokens: list[int], limit: int, known: Sequence[Node] = ()
+    ) -> Match:
+        """The longest match, to the token, of at most `limit` tokens.
+
+        known: the path of an earlier match of the same tokens, to go on from what is left of it.
+        """
+        path = list(known)
+        while path and not path[-1].block:
+            path.pop()
+        size, start = self.block_size, len(path) * self.block_size
+        node = path[-1] if path else self.root(namespace)
         while start + size <= limit:
             child = node.children.get(tuple(tokens[start : start + size]))
             if child is None:
@@ -102,6 +110,7 @@ class PrefixTree:
         node = self._nodes.pop(block)
         parent = node.parent
         assert parent is not None and not node.children, f"block {block} is not a leaf"
+        node.block = 0
         del parent.children[node.key]
         parent.keys.pop(bisect_left(parent.keys, node.key))
         if parent.parent is None and not parent.children:

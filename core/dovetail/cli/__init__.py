@@ -1,0 +1,1 @@
+"""The command line: `dovetail serve | generate | chat | bench | platforms | explain`."""

@@ -263,10 +263,13 @@ def _is_next(step: _Step, at: int) -> bool:
 
 
 def _collect(step: _Step) -> Tokens:
-    """What was sampled for all rows of a step, in their order."""
-    if len(step.tickets) == 1:
-        return step.tickets[0][1].result()
+    """What was sampled for all rows of a step, in their order.
+
+    A late row whose sequence ended before its token could be sampled has none; its place is never read.
+    """
     n = len(step.rows)
+    if len(step.tickets) == 1 and len(step.tickets[0][0]) == n:
+        return step.tickets[0][1].result()
     parts = [(which, ticket.result()) for which, ticket in step.tickets]
     width = max((part.top_ids.shape[1] for _, part in parts), default=0)
     whole = Tokens(

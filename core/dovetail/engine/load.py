@@ -58,8 +58,8 @@ def _prepare(
 ) -> Prepared:
     can = device.capabilities
     facts = models.facts(checkpoint.config)
-    form = _cache_form(config.kv_cache_dtype, can, str(selection))
     dtype = _compute_dtype(config.dtype, facts.dtype, can, str(selection))
+    form = _cache_form(config.kv_cache_dtype, dtype, can, str(selection))
     limits = choose_limits(config, context=facts.max_position, form=form, memory=device.memory())
     graph = models.build(checkpoint.config, dtype=dtype, max_model_len=limits.max_model_len)
     chosen = choose_forms(
@@ -169,13 +169,16 @@ def _compute_dtype(wanted: str, stored: str | None, can: Capabilities, device: s
     return wanted
 
 
-def _cache_form(wanted: str, can: Capabilities, device: str) -> CacheForm:
-    if not can.cache_forms:
-        raise PlatformError(f"{device} declares no cache form")
+def _cache_form(wanted: str, dtype: str, can: Capabilities, device: str) -> CacheForm:
+    fitting = [f for f in can.cache_forms if not f.compute_dtypes or dtype in f.compute_dtypes]
+    if not fitting:
+        raise PlatformError(f"{device} declares no cache form for computation in {dtype}")
     if wanted == "auto":
-        return can.cache_forms[0]
-    for form in can.cache_forms:
+        return fitting[0]
+    for form in fitting:
         if form.name == wanted:
             return form
-    known = ", ".join(form.name for form in can.cache_forms)
-    raise ConfigError(f"--kv-cache-dtype is {wanted}; {device} keeps {known}, or auto")
+    known = ", ".join(form.name for form in fitting)
+    raise ConfigError(
+        f"--kv-cache-dtype is {wanted}; computing in {dtype}, {device} keeps {known}, or auto"
+    )

@@ -20,6 +20,7 @@ class Start(msgspec.Struct, tag=True):
 
     config: EngineConfig
     directory: str
+    name: str
 
 
 class Submit(msgspec.Struct, tag=True):

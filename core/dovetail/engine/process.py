@@ -144,7 +144,7 @@ async def start_process(config: EngineConfig, checkpoint: Checkpoint) -> Process
     theirs.close()
     events = asyncio.get_running_loop()
     transport, connection = await events.create_connection(_Connection, sock=ours)
-    transport.write(frame(Start(config, str(checkpoint.directory))))
+    transport.write(frame(Start(config, str(checkpoint.directory), checkpoint.name)))
     try:
         started = await connection.started
     except BaseException:

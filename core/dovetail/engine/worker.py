@@ -50,7 +50,7 @@ def serve(port: SocketPort) -> int:
         return 0
     try:
         checkpoint = open_checkpoint(first.directory, progress=False)
-        engine = load_engine(first.config, replace(checkpoint, name=first.config.model))
+        engine = load_engine(first.config, replace(checkpoint, name=first.name))
     except Exception as error:  # the parent raises it in its own words
         port.send(failure(error))
         return 1

@@ -149,9 +149,9 @@ def cache_faults(graph: Graph) -> Iterator[str]:
     made_by = {name: node.layer for node in graph.nodes for name in node.outputs}
     for node in graph.nodes:
         if node.op == "attention" and len(node.inputs) == 2:
-            layer = made_by.get(node.inputs[1])
-            if layer != node.layer:
-                yield f"{node.name}: reads layer {node.layer} after a write of layer {layer}"
+            written = made_by.get(node.inputs[1])
+            if written != node.layer:
+                yield f"{node.name}: reads layer {node.layer} after a write of layer {written}"
 
 
 def cache_group_faults(group: CacheGroup) -> Iterator[str]:

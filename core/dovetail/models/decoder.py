@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dovetail.graph import CacheGroup, Graph, GraphBuilder, Value, Weight
+
 from .facts import ModelFacts
 from .options import Windows, distinct
 from .rope import Rope

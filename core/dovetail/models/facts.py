@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dovetail.errors import CheckpointError, UnsupportedModel
+
 from .fields import FILE, Fields
 
 MAX_LAYERS = 1024

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dovetail.errors import CheckpointError, UnsupportedModel
+
 from .facts import MAX_LENGTH, ModelFacts
 from .fields import FILE, Fields
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dovetail.graph import Graph
+
 from .decoder import Decoder
 from .facts import ModelFacts, facts
 from .fields import Fields

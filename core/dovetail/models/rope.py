@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dovetail.errors import UnsupportedModel
+
 from .fields import FILE, Fields
 
 MAX_LENGTH = 2**31 - 1

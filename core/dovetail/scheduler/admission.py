@@ -26,12 +26,14 @@ class Admission:
     those that wait for a block another is computing, those with a step still in flight from before a preemption, and
     those whose prompt would be scored when the step scores enough already.
 
-    watermark  blocks left free for those that run, as long as some do
+    watermark       blocks left free for those that run, as long as some do
+    most_followers  with this many waiting for others' blocks, the rest of the line is not asked
     """
 
     def __init__(self, roster: Roster) -> None:
         self.roster = roster
         self.watermark = roster.residency.cache.total // 100
+        self.most_followers = len(roster.residency.slots.free)
 
     def admit(self, step: int, running: Advance) -> Admitted:
         """Let in who fits. Each enters with its first row, so that no one holds blocks without advancing."""
@@ -42,6 +44,8 @@ class Admission:
         owed = self.owed()
         for sequence in roster.line.standing():
             if running.tokens_left <= 0 or not free_slots:
+                break
+            if roster.line.num_followers >= self.most_followers:
                 break
             if sequence.slot or (sequence.scoring and running.scores_left <= 0):
                 continue

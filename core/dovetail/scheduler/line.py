@@ -27,10 +27,10 @@ class Line:
     def __init__(self, block_size: int) -> None:
         self.frontiers = Frontiers(block_size)
         self._standing: list[Sequence] = []
-        self._num_followers = 0
+        self.num_followers = 0
 
     def __len__(self) -> int:
-        return len(self._standing) + self._num_followers
+        return len(self._standing) + self.num_followers
 
     def __iter__(self) -> Iterator[Sequence]:
         """Everyone who waits, followers last."""
@@ -49,7 +49,7 @@ class Line:
         if sequence.awaits is not None:
             del sequence.awaits.followers[sequence]
             sequence.awaits = None
-            self._num_followers -= 1
+            self.num_followers -= 1
         else:
             discard(self._standing, sequence)
 
@@ -58,7 +58,7 @@ class Line:
         discard(self._standing, sequence)
         frontier.followers[sequence] = None
         sequence.awaits = frontier
-        self._num_followers += 1
+        self.num_followers += 1
 
     def lead(self, sequence: Sequence) -> None:
         """The sequence computes its next block for others."""
@@ -67,5 +67,5 @@ class Line:
     def unlead(self, sequence: Sequence) -> None:
         """It does not any more; its followers are asked again."""
         for follower in self.frontiers.leave(sequence):
-            self._num_followers -= 1
+            self.num_followers -= 1
             self.put(follower)

@@ -36,9 +36,10 @@ class Score:
 class Row:
     """One row of a plan, as an object; steps are planned in arrays, so these are made on demand.
 
-    sampled  set by the engine once the token of a late row has been sampled (not: is known here)
+    sampled  set by the engine once it has issued the sampling of a late row (the token need not be known)
     """
 
+    step: int
     sequence: Sequence
     index: int
     slot: int
@@ -55,7 +56,8 @@ class Row:
     @sampled.setter
     def sampled(self, value: bool) -> None:
         self._sampled = value
-        self._slots.unsampled[self.slot] = not value
+        if self._slots.last_step[self.slot] == self.step:
+            self._slots.unsampled[self.slot] = not value
 
 
 @dataclass(slots=True)
@@ -115,6 +117,7 @@ class Plan:
     def row(self, index: int, samples: bool) -> Row:
         """A row as an object."""
         return Row(
+            self.step,
             self.sequences[index],
             index,
             int(self.slots[index]),

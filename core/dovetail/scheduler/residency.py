@@ -30,7 +30,9 @@ class Residency:
         if not self.prefix_caching:
             return Match([], self.cache.tree.root(namespace(sequence)))
         limit = sequence.scored if sequence.scoring else len(sequence.tokens) - 1
-        return self.cache.match(namespace(sequence), sequence.tokens, limit)
+        match = self.cache.match(namespace(sequence), sequence.tokens, limit, sequence.matched)
+        sequence.matched = match.path
+        return match
 
     def fits(self, sequence: Sequence, match: Match, reserved: int) -> bool:
         """Whether there is room for its tokens and one more beside `reserved` blocks.
@@ -53,6 +55,7 @@ class Residency:
         if match.source is not None:
             copy = self._copy(match.source.block, step)
             sequence.blocks.append(copy[1])
+        sequence.matched = []
         sequence.published, sequence.node = len(match.path), match.node
         sequence.slot = self.slots.free.pop()
         matched = len(match.path) * self.cache.block_size + match.count
@@ -152,9 +155,10 @@ class Residency:
         self.cache.acknowledge(step)
 
     def settle(self, step: int) -> None:
-        """The step's rows have been committed: slots whose last row was among them are free."""
-        for sequence in self._leaving.pop(step, ()):
-            self._free_slot(sequence)
+        """Rows up to the step's have been committed: slots whose last row was among them are free."""
+        for due in [last for last in self._leaving if last <= step]:
+            for sequence in self._leaving.pop(due):
+                self._free_slot(sequence)
 
     def _free_slot(self, sequence: Sequence) -> None:
         self.slots.free.append(sequence.slot)

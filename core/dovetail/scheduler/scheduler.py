@@ -179,6 +179,18 @@ class Scheduler:
         self.residency.acknowledge(plan.step)
         return settle(self.roster, plan, tokens)
 
+    def reset(self) -> None:
+        """The cache's contents are gone: drop the plans in flight and compute every running sequence again.
+
+        Tokens that were never committed are drawn again, the same ones: draws are keyed by seed and position.
+        """
+        for sequence in self.running[::-1]:
+            self.roster.preempt(sequence)
+        self._in_flight.clear()
+        self.residency.acknowledge(self._launched)
+        self.residency.settle(self._launched)
+        self.cache.clear()
+
     # ------------------------------------------------------------------------------------------ integrity
 
     def check(self) -> None:

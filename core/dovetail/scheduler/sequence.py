@@ -33,6 +33,7 @@ class Sequence:
     frontier     the block it computes for others, and who waits for it
     awaits       the block it waits for instead of computing it itself
     late         the device may sample a row only once the token before is known here (penalties, grammar)
+    matched      what of it was in the cache when it was last asked; held by no one
     scored       prompt tokens up to here have their log-probabilities, or need none
     cached       prompt tokens found in the cache when it was first admitted, -1 before that
     """
@@ -51,6 +52,7 @@ class Sequence:
     published: int = 0
     frontier: Frontier | None = None
     awaits: Frontier | None = None
+    matched: list[Node] = field(default_factory=list)
     scored: int = 0
     cached: int = -1
     reported: bool = False

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from dovetail import __version__
 from dovetail.errors import DovetailError, EngineStopped
+
 from .chat import chat
 from .completions import completions
 from .errors import answer, on_bug, on_error

@@ -8,6 +8,7 @@ from typing import Any
 from dovetail.errors import InvalidParameter, UnsupportedParameter
 from dovetail.sampling import SamplingParams, check_int
 from dovetail.text.model import TextModel
+
 from .limits import check_nesting
 from .schema import ChatRequest, CompletionRequest, SamplingFields
 

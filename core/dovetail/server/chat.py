@@ -14,6 +14,7 @@ from dovetail.errors import InvalidParameter, UnsupportedParameter
 from dovetail.request import FinishReason
 from dovetail.text.reply import Delta, Scored
 from dovetail.text.tools import Call, ToolParser, tag_ids, writes_calls
+
 from .asking import (
     check_free_form,
     refuse_unsupported,
@@ -26,7 +27,7 @@ from .limits import read_json
 from .logprobs import chat_entries
 from .messages import plain_messages, plain_tools
 from .schema import ChatRequest
-from .served import Served, off_loop
+from .served import Served, fresh_id, off_loop
 from .sse import DONE, Chunks, begin, encode
 
 decoder = msgspec.json.Decoder(ChatRequest)
@@ -42,17 +43,18 @@ async def chat(request: Request) -> Response:
     tools = _tools(asked, served)
     params = sampling_of_chat(asked, served.text)
     prompt = await _prompt(asked, tools, served)
+    answer_id = fresh_id("chatcmpl")
     generation = await Generation.start(
         served,
         [prompt],
         params,
-        request_id=f"chatcmpl-{request.state.request_id}",
+        request_id=answer_id,
         priority=asked.priority or 0,
         salt=asked.cache_salt or "",
         keep=tag_ids(served.text.tokenizer) if tools else (),
     )
     generation.watch(request.receive)
-    answer = ChatAnswer(asked, model, f"chatcmpl-{request.state.request_id}", served, bool(tools))
+    answer = ChatAnswer(asked, model, answer_id, served, bool(tools))
     if asked.stream:
         return await begin(generation, answer.stream(generation))
     return await answer.whole(generation)

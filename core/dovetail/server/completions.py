@@ -14,12 +14,13 @@ from starlette.responses import Response
 from dovetail.errors import InvalidParameter, UnsupportedParameter
 from dovetail.text.model import TextModel
 from dovetail.text.reply import Delta
+
 from .asking import refuse_unsupported, sampling_of_completion, wants_usage
 from .generation import MAX_CHOICES, Choice, Generation
 from .limits import read_json
 from .logprobs import LegacyLogprobs, prompt_entries
 from .schema import CompletionRequest
-from .served import Served, off_loop
+from .served import Served, fresh_id, off_loop
 from .sse import DONE, Chunks, begin, encode
 
 decoder = msgspec.json.Decoder(CompletionRequest)
@@ -45,7 +46,7 @@ async def completions(request: Request) -> Response:
         )
     params = sampling_of_completion(asked, served.text)
     prompts = await _prompts(asked, served.text)
-    answer_id = f"cmpl-{request.state.request_id}"
+    answer_id = fresh_id("cmpl")
     generation = await Generation.start(
         served,
         [prompt.ids for prompt in prompts],

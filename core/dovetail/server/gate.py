@@ -27,6 +27,11 @@ class Gate:
         self._keys = [_digest(key.encode()) for key in api_keys]
         self.draining = False
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether requests must bring a key."""
+        return bool(self._keys)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)

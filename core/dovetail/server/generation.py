@@ -13,6 +13,7 @@ from dovetail.errors import EngineStopped, InvalidParameter
 from dovetail.request import FinishReason, Output, TokenLogprobs
 from dovetail.sampling import SamplingParams
 from dovetail.text.reply import Delta, Reply
+
 from .metrics import Timing
 from .served import Served
 

@@ -10,6 +10,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from dovetail.errors import InvalidParameter, RequestError
+
 from .errors import BodyTooLarge, BodyTooSlow, WrongMediaType
 
 MAX_BODY_BYTES = 32 << 20

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from dovetail.errors import InvalidParameter, UnsupportedParameter
+
 from .schema import ContentPart, Message, Tool, ToolCall
 
 # role -> what templates call it

@@ -9,8 +9,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dovetail.config import EngineConfig
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dovetail.engine.client import EngineClient
 
     from .gate import Gate
+    from .served import Served
 
 log = logging.getLogger("dovetail.server")
 
@@ -85,13 +86,14 @@ def run(engine: EngineConfig, server: ServerConfig, say: Callable[[str], None]) 
         return _runner(lambda: _serve(engine, server, listener, say))
 
 
-def _runner(main: Callable[[], asyncio.Coroutine[None, None, int]]) -> int:
+def _runner(main: Callable[[], Coroutine[None, None, int]]) -> int:
     if sys.platform == "win32":
         return asyncio.run(main())
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main())
+        status: int = runner.run(main())
+    return status
 
 
 async def _serve(
@@ -101,50 +103,49 @@ async def _serve(
     say: Callable[[str], None],
 ) -> int:
     checkpoint = open_checkpoint(config.model, revision=config.revision)
-    starting = asyncio.create_task(
-        start_engine(config, checkpoint, in_process=server.in_process)
-    )
-    await asyncio.sleep(0)  # let it begin: what follows is done while the engine loads
+    starting = asyncio.create_task(start_engine(config, checkpoint, in_process=server.in_process))
+    await asyncio.sleep(0)  # it begins; tokenizer and routes are loaded beside it
     try:
-        app = await _application(config, server, checkpoint, starting)
+        served = await _served(config, server, checkpoint, starting)
     except BaseException:
         await _abandon(starting)
         raise
-    engine = await starting
+    from .app import create_app
+
+    app = create_app(served, api_keys=server.api_key)
     try:
-        return await _listen(app, engine, server, listener, lambda: say(_ready_line(app, listener)))
+        return await _listen(
+            app, served, server, listener, lambda: say(_ready_line(app, served, listener))
+        )
     finally:
-        await engine.close()
+        await served.engine.close()
 
 
-async def _application(
+async def _served(
     config: EngineConfig,
     server: ServerConfig,
     checkpoint: Checkpoint,
     starting: asyncio.Task[EngineClient],
-) -> Gate:
+) -> Served:
+    """The text side, loaded while the engine starts, and the engine."""
     from dovetail.text.model import TextModel
 
-    from .app import create_app
     from .metrics import Metrics
     from .served import Served
 
+    vocab_size = checkpoint.config.get("vocab_size")
+    if not isinstance(vocab_size, int):
+        vocab_size = (await starting).info.vocab_size  # or the engine says what is wrong
+    text = TextModel.load(checkpoint, vocab_size=vocab_size, max_model_len=0, seed=config.seed)
     engine = await starting
-    text = TextModel.load(
-        checkpoint,
-        vocab_size=engine.info.vocab_size,
-        max_model_len=engine.info.max_model_len,
-        seed=config.seed,
-    )
     names = server.served_model_name or (checkpoint.name,)
-    served = Served(
+    return Served(
         engine=engine,
-        text=text,
+        text=replace(text, max_model_len=engine.info.max_model_len),
         names=names,
         metrics=Metrics(names[0], engine.info),
         max_body_bytes=server.max_body_size,
     )
-    return create_app(served, api_keys=server.api_key)
 
 
 async def _abandon(starting: asyncio.Task[EngineClient]) -> None:
@@ -156,7 +157,7 @@ async def _abandon(starting: asyncio.Task[EngineClient]) -> None:
 
 async def _listen(
     app: Gate,
-    engine: EngineClient,
+    served: Served,
     server: ServerConfig,
     listener: socket.socket,
     started: Callable[[], None],
@@ -178,7 +179,7 @@ async def _listen(
         while not web.started and not serving.done():
             await asyncio.sleep(0.005)
         started()
-        status = await _until_stopped(app, engine, web, stopping, server.shutdown_timeout_s)
+        status = await _until_stopped(app, served.engine, web, stopping, server.shutdown_timeout_s)
         web.should_exit = True
         await serving
         return status
@@ -238,11 +239,10 @@ def _uvicorn(app: Gate, server: ServerConfig) -> uvicorn.Server:
     )
 
 
-def _ready_line(app: Gate, listener: socket.socket) -> str:
+def _ready_line(app: Gate, served: Served, listener: socket.socket) -> str:
     """Where to go now: the URL, the model's name and a command to copy."""
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    served = app.served
     url = f"http://{shown}:{port}"
     key = " -H 'Authorization: Bearer YOUR_KEY'" if app.has_keys else ""
     if served.text.template is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TypeVar
 from dovetail.engine.client import EngineClient
 from dovetail.errors import UnknownModel
 from dovetail.text.model import TextModel
+
 from .limits import MAX_BODY_BYTES
 from .metrics import Metrics
 
@@ -47,3 +49,8 @@ async def off_loop(size: int, work: Callable[[], T]) -> T:
     if size < LONG_CHARACTERS:
         return work()
     return await asyncio.to_thread(work)
+
+
+def fresh_id(kind: str) -> str:
+    """An id that no other answer has; x-request-id is the client's and may repeat."""
+    return f"{kind}-{secrets.token_hex(16)}"

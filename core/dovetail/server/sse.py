@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from dovetail.errors import DovetailError
+
 from .errors import body_of
 from .generation import Generation
 

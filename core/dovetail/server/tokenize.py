@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from dovetail.errors import InvalidParameter
 from dovetail.sampling import check_int
+
 from .asking import template_variables
 from .limits import check_nesting, read_json
 from .messages import plain_messages, plain_tools

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from dovetail.errors import InvalidParameter, PromptTooLong, RequestError
 from dovetail.request import Request
 from dovetail.sampling import SamplingParams
+
 from .template import ChatTemplate, Message
 from .tokenizer import Tokenizer
 

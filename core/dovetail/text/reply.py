@@ -9,6 +9,7 @@ from typing import Protocol
 from dovetail.errors import EngineError
 from dovetail.request import FinishReason, Output, TokenLogprobs
 from dovetail.sampling import SamplingParams
+
 from .stopping import StopMatcher
 from .tokenizer import Tokenizer
 

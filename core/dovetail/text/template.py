@@ -9,6 +9,7 @@ import jinja2
 from jinja2 import meta
 
 from dovetail.errors import CheckpointError, InvalidParameter, RequestError
+
 from .sandbox import (
     MAX_CHARACTERS,
     TIME_LIMIT_S,

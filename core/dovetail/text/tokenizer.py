@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tokenizers
 
 from dovetail.errors import CheckpointError, InvalidParameter
+
 from .decoding import ByteDecoder, IncrementalDecoder, WindowDecoder
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +42,9 @@ def generation_defaults(
     eos = _eos(generation, where) or _eos(config, f"{directory}/config.json")
     do_sample = generation.get("do_sample")
     if do_sample is not None and not isinstance(do_sample, bool):
-        raise CheckpointError(f"{where}: do_sample is {do_sample!r}; it must be true or false")
+        raise CheckpointError(
+            f"{where}: do_sample is {repr(do_sample)[:60]}; it must be true or false"
+        )
     numbers = {name: _number(generation, name, where) for name in _RANGES}
     return GenerationDefaults(
         eos_ids=eos, do_sample=do_sample, top_k=_top_k(generation, where), **numbers
@@ -69,14 +70,11 @@ def _number(values: Mapping[str, Any], name: str, where: str) -> float | None:
         return None
     low, high, closed = _RANGES[name]
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high:
-        inside = False
-    else:
-        inside = closed or value > low
-    if not inside:
+    # Comparisons alone: NaN fails them, and an integer too large for a float passes through them unharmed.
+    if not number or not low <= value <= high or (value == low and not closed):
         bracket = "[" if closed else "("
         raise CheckpointError(
-            f"{where}: {name} is {value!r}; it must be in {bracket}{low:g}, {high:g}]"
+            f"{where}: {name} is {repr(value)[:60]}; it must be in {bracket}{low:g}, {high:g}]"
         )
     return float(value)
 
@@ -86,5 +84,7 @@ def _top_k(values: Mapping[str, Any], where: str) -> int | None:
     if value is None:
         return None
     if type(value) is not int or not -1 <= value < 2**31:
-        raise CheckpointError(f"{where}: top_k is {value!r}; it must be an integer from -1 on")
+        raise CheckpointError(
+            f"{where}: top_k is {repr(value)[:60]}; it must be an integer from -1 on"
+        )
     return value

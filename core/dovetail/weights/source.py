@@ -17,7 +17,7 @@ from dovetail.graph import Graph, Weight, WeightForm
 from .checkpoint import Checkpoint
 from .forms import STORED
 from .progress import Progress
-from .quantise import F32Array, NotFinite, Planes, quantise
+from .quantise import BLOCK_ELEMENTS, F32Array, NotFinite, Planes, quantise
 from .safetensors import DTYPES, Tensors, open_tensors
 
 log = logging.getLogger("dovetail.weights")
@@ -173,10 +173,14 @@ def _convert(piece: NDArray[Any], out: NDArray[Any], weight: Weight) -> None:
         np.copyto(out, piece, casting="unsafe")
     if weight.form.dtype != "f16" or piece.dtype == out.dtype:
         return
-    if np.isinf(out).any() and np.isfinite(piece[np.isinf(out)].astype(np.float32)).any():
-        raise CheckpointError(
-            f"{weight.name} holds numbers beyond 65504, the largest f16; use --dtype bf16 or f32"
-        )
+    step = max(1, BLOCK_ELEMENTS // max(1, math.prod(out.shape[1:])))
+    for start in range(0, len(out), step):
+        infinite = np.isinf(out[start : start + step])
+        if infinite.any() and np.isfinite(piece[start : start + step][infinite]).any():
+            raise CheckpointError(
+                f"{weight.name} holds numbers beyond 65504, the largest f16; "
+                "use --dtype bf16 or f32"
+            )
 
 
 def _read_only(data: NDArray[np.generic]) -> NDArray[np.generic]:

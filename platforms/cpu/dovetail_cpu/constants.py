@@ -79,9 +79,7 @@ class WeightConstants:
         zero = np.array(self._source.read(name, "zero"), np.uint8).reshape(-1)
         return ops.constant(zero.reshape(shape))
 
-    def _view(
-        self, name: str, plane: str, shape: tuple[int, ...], element: ov.Type
-    ) -> ov.Node:
+    def _view(self, name: str, plane: str, shape: tuple[int, ...], element: ov.Type) -> ov.Node:
         """A constant over the source's own memory."""
         array = np.ascontiguousarray(self._source.read(name, plane)).view(np.uint8)
         self.arrays.append(array)

@@ -26,9 +26,7 @@ def embedding_rows(graph: Graph) -> int | None:
 
 def packed_weight_bytes(graph: Graph) -> int:
     """The second copy that OpenVINO makes of matrices, in its own order, at the first step."""
-    multiplied = {
-        node.weights["weight"] for node in graph.nodes if node.op == "linear"
-    }
+    multiplied = {node.weights["weight"] for node in graph.nodes if node.op == "linear"}
     return sum(weight_bytes(graph.weights[name]) for name in multiplied)
 
 

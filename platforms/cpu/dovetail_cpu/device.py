@@ -90,6 +90,10 @@ class CpuDevice(Device):
     def _refuse_node(self, graph: Graph, node: Node) -> str | None:
         if node.op not in LOWERINGS:
             return f"the cpu platform does not know the op {node.op}"
+        if node.op == "kv_write" and len(list(graph.uses(node.outputs[0]))) != 1:
+            return "OpenVINO writes the cache in the attention that reads it; exactly one must"
+        if node.op == "rope" and graph.values[node.inputs[1]].shape[0] not in (1, "P"):
+            return "positions of more than one plane are not supported"
         for name in node.weights.values():
             form = graph.weights[name].form
             if form not in self.capabilities.weight_forms:
@@ -124,14 +128,15 @@ def compute_dtypes(core: ov.Core) -> tuple[str, ...]:
 
 
 def cache_forms(dtypes: Iterable[str]) -> tuple[CacheForm, ...]:
-    """Forms that work under some compute dtype, those of the dtypes first."""
+    """Forms with the compute dtypes that work over them, those named like a dtype first."""
     dtypes = tuple(dtypes)
-    names = dict.fromkeys((*dtypes, "f16", "u8"))
-    return tuple(
-        CacheForm(name, BLOCK_SIZE, BLOCK_SIZE, stable=name != "u8")
-        for name in names
-        if any(trial(_USUAL, dtype, name).reason is None for dtype in dtypes)
-    )
+    forms = []
+    for name in dict.fromkeys((*dtypes, "f16", "u8")):
+        able = tuple(dtype for dtype in dtypes if trial(_USUAL, dtype, name).reason is None)
+        if able:
+            stable = name != "u8"  # its scales are those of what a block held when it was written
+            forms.append(CacheForm(name, BLOCK_SIZE, BLOCK_SIZE, stable, able))
+    return tuple(forms)
 
 
 def weight_forms() -> tuple[WeightForm, ...]:

@@ -43,5 +43,3 @@ def lower(graph: Graph, source: WeightSource) -> Lowered:
     model = ov.Model(results, state.parameters, graph.name)
     model.validate_nodes_and_infer_types()
     return Lowered(model, tuple(state.weights.arrays))
-
-

@@ -106,9 +106,7 @@ def attention_widths(graph: Graph, node: Node) -> paged.AttentionWidths:
     """H, K, D and Dv of an `attention` or `attention_write` node."""
     query = graph.values[node.inputs[0]].shape
     group = graph.cache[graph.group_of(node.layer if node.layer is not None else -1)]
-    return paged.AttentionWidths(
-        int(query[1]), group.kv_heads, group.key_width, group.value_width
-    )
+    return paged.AttentionWidths(int(query[1]), group.kv_heads, group.key_width, group.value_width)
 
 
 def reshape(value: ov.Output, shape: list[int]) -> ov.Output:

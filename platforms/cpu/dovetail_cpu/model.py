@@ -38,6 +38,7 @@ from .lower import Lowered
 from .lowering import group_widths
 from .paged import BLOCK_SIZE, cache_shapes, trial
 from .settings import compile_settings
+from .slots import Registers
 
 
 class CpuModel(LoadedModel):
@@ -46,7 +47,7 @@ class CpuModel(LoadedModel):
     def __init__(self, core: ov.Core, graph: Graph, lowered: Lowered) -> None:
         self.graph = graph
         self.sampler = _sampler(graph)
-        self.registers = np.zeros(1, np.int32)
+        self.registers = Registers()
         self._core = core
         self._lowered: Lowered | None = lowered
         self._compiled: ov.CompiledModel | None = None
@@ -148,21 +149,9 @@ class CpuModel(LoadedModel):
                 self._blocks().copy(group, copies[:, 0], copies[:, 1])
         lane = self._lanes[self._turn]
         self._turn ^= 1
-        lane.start(batch, self._resolve(batch.tokens), self._limits())
+        lane.start(batch, self.registers.resolve(batch.tokens), self._limits())
         self._running = CpuPending(self, lane)
         return self._running
-
-    def keep(self, slots: I32, ids: I32) -> None:
-        """Write slot registers, those of -1 excepted."""
-        wanted = slots >= 0
-        if not wanted.any():
-            return
-        slots = slots[wanted]
-        if (top := int(slots.max())) >= len(self.registers):
-            grown = np.zeros(2 * top + 1, np.int32)
-            grown[: len(self.registers)] = self.registers
-            self.registers = grown
-        self.registers[slots] = ids[wanted]
 
     def close(self) -> None:
         try:
@@ -174,12 +163,6 @@ class CpuModel(LoadedModel):
         self._compiled = None  # before the memory it reads
         self._cache = None
         self._lowered = None
-
-    def _resolve(self, tokens: I32) -> I32:
-        """Replace ~v by what slot v sampled last."""
-        if int(tokens.min(initial=0)) >= 0:
-            return tokens
-        return np.where(tokens < 0, self.registers[np.where(tokens < 0, ~tokens, 0)], tokens)
 
     def _settle(self) -> None:
         """Wait for the step in flight: host code is about to touch what it uses."""
@@ -276,9 +259,11 @@ class CpuPending(Pending):
         self, rows: I32, columns: SamplingColumns, late: LateEdits | None = None
     ) -> Ticket[Tokens]:
         if self._model.sampler is None:
-            raise ValueError(f"the graph has no logits, only {', '.join(self._model.graph.outputs)}")
+            raise ValueError(
+                f"the graph has no logits, only {', '.join(self._model.graph.outputs)}"
+            )
         tokens = self._model.sampler.sample(self._output("logits"), rows, columns, late)
-        self._model.keep(columns.slot, tokens.ids)
+        self._model.registers.write(columns.slot, tokens.ids)
         return Ready(tokens)
 
     def fetch(self, output: str, rows: I32) -> Ticket[F32]:

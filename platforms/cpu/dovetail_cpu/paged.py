@@ -144,13 +144,13 @@ def trial(widths: AttentionWidths, dtype: str, form: str) -> Trial:
         return Trial(None, f"OpenVINO refuses {name}: {lines[-1]}")
     limit = max(_TOLERANCE[dtype], _TOLERANCE[form])
     if not error <= limit:
-        return Trial(None, f"OpenVINO computes {name} wrongly on this processor (error {error:.3g})")
+        return Trial(
+            None, f"OpenVINO computes {name} wrongly on this processor (error {error:.3g})"
+        )
     return Trial(shapes, None)
 
 
-def cache_shapes(
-    compiled: ov.CompiledModel, layer: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def cache_shapes(compiled: ov.CompiledModel, layer: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shape of one block of a layer's keys and values, as OpenVINO chose it."""
 
     def block(name: str) -> tuple[int, ...]:
@@ -166,9 +166,7 @@ def _compile_attention(widths: AttentionWidths, dtype: str, form: str) -> ov.Com
         widths.kv_heads * widths.key_width,
         widths.kv_heads * widths.value_width,
     )
-    packed = [
-        parameter(name, [-1, n], ov.Type.f32) for name, n in zip("qkv", sizes, strict=True)
-    ]
+    packed = [parameter(name, [-1, n], ov.Type.f32) for name, n in zip("qkv", sizes, strict=True)]
     tables = {
         name: parameter(name, [-1], ov.Type.i32)
         for name in ("block_indices", "block_indices_begins")

@@ -8,7 +8,6 @@ import numpy as np
 from dovetail.graph import BF16, COMPUTE_DTYPES, F16, F32, INT4, INT8, OPS, CacheGroup, Graph
 from dovetail.platform import (
     I32,
-    Batch,
     CacheForm,
     Capabilities,
     Device,
@@ -26,10 +25,11 @@ from dovetail.platform import (
 from numpy.typing import NDArray
 
 from dovetail_sdk.batches import Cache, check_blocks
+from dovetail_sdk.registers import Calls, Registers
 
 from .digests import Digests
 from .order import Job, Order
-from .program import NullProgram, Registers
+from .program import NullProgram
 from .tokens import U64
 
 PRETENDED_BYTES = 1 << 30
@@ -108,10 +108,9 @@ class NullModel(LoadedModel):
         self.strict = device.strict
         self.order = Order(lazy=device.strict, seed=device.seed)
         self.registers = Registers()
-        self.sampled: set[int] = set()
-        self.runs = 0
         self.in_flight: list[Job[U64]] = []
-        self.vocab_size = int(_width(graph, "logits"))
+        self.vocab_size = _width(graph, "logits")
+        self.calls = Calls(self.vocab_size)
         self._limit = device.capabilities.steps_in_flight
         self._digests: Digests | None = None
         if not graph.cache:
@@ -129,17 +128,11 @@ class NullModel(LoadedModel):
         layout = digests.layout
         return Cache(layout.block_size, tuple(map(len, digests.blocks)), layout.groups)
 
-    def check_order(self, batch: Batch) -> None:
-        """ValueError if too many steps are in flight or a slot is read that never sampled."""
+    def check_flight(self) -> None:
+        """ValueError if no further step may be issued before one is waited for."""
         self.in_flight = [job for job in self.in_flight if not job.finished]
         if len(self.in_flight) >= self._limit:
             raise ValueError(f"a step was issued while {len(self.in_flight)} were in flight")
-        slots = {int(~token) for token in batch.tokens[batch.tokens < 0]}
-        if unknown := slots - self.sampled:
-            raise ValueError(f"slots {sorted(unknown)} are read and have sampled nothing")
-        largest = int(batch.tokens.max(initial=0))
-        if self.vocab_size and largest >= self.vocab_size:
-            raise ValueError(f"token {largest} is outside the vocabulary of {self.vocab_size}")
 
     def block_bytes(self, layout: KVLayout) -> tuple[int, ...]:
         """As a real device with 16 or 32 bit caches would need them."""

@@ -41,9 +41,10 @@ class NullProgram(Program):
         model = self._model
         if model.strict:
             check_batch(batch, self.shape, model.cache())
-            model.check_order(batch)
+            model.check_flight()
+            model.calls.check_tokens(batch.tokens)
             batch = copy_of(batch)
-        model.runs += 1
+        model.calls.runs += 1
 
         def step() -> U64:
             tokens = model.registers.resolve(batch.tokens)
@@ -61,7 +62,7 @@ class NullPending(Pending):
         self._model = model
         self._step = step
         self._outputs = outputs
-        self._run = model.runs
+        self._run = model.calls.runs
 
     def done(self) -> bool:
         return self._step.done()
@@ -75,10 +76,9 @@ class NullPending(Pending):
         model = self._model
         if model.strict:
             check_sampled(rows, self._outputs)
-            if model.runs > self._run + 1:
-                raise ValueError("a step was sampled after the next but one had been run")
+            model.calls.check_sample(self._run)
             rows, columns, late = rows.copy(), copy_of(columns), copy_of(late)
-        model.sampled.update(columns.slot[columns.slot >= 0].tolist())
+            model.calls.sampled(columns.slot)
 
         def draw() -> Tokens:
             tokens = sample(self._step.result()[rows], columns, late, model.vocab_size)
@@ -97,8 +97,7 @@ class NullPending(Pending):
         width = int(model.graph.values[model.graph.outputs[output]].shape[-1])
         if model.strict:
             check_sampled(rows, self._outputs)
-            if model.runs > self._run:
-                raise ValueError("a step was fetched after the next had been run")
+            model.calls.check_fetch(self._run)
         rows = rows.copy()
 
         def numbers() -> F32:
@@ -107,7 +106,49 @@ class NullPending(Pending):
                 logits = np.zeros((rows.size, width), np.float32)
                 logits[np.arange(rows.size), _ids(mix(contexts), width)] = 1
                 return logits
-            words: U64 = contexts[:, None] + np.arange(width, dtype=np.uint64)
+            words = np.add.outer(contexts, np.arange(width, dtype=np.uint64))
+            return _fraction(mix(words))
+
+        return model.order.issue(numbers)
+
+
+def sample(
+        self, rows: I32, columns: SamplingColumns, late: LateEdits | None = None
+    ) -> Ticket[Tokens]:
+        model = self._model
+        if model.strict:
+            check_sampled(rows, self._outputs)
+            model.calls.check_sample(self._run)
+            rows, columns, late = rows.copy(), copy_of(columns), copy_of(late)
+            model.calls.sampled(columns.slot)
+
+        def draw() -> Tokens:
+            tokens = sample(self._step.result()[rows], columns, late, model.vocab_size)
+            model.registers.write(columns.slot, tokens.ids)
+            return tokens
+
+        return model.order.issue(draw)
+
+    def fetch(self, output: str, rows: I32) -> Ticket[F32]:
+        """Logits that are 1 for the next token and 0 otherwise, or numbers in [0, 1) made from the context."""
+        model = self._model
+        if output not in model.graph.outputs:
+            raise ValueError(
+                f"the graph has no output {output!r}; it has {list(model.graph.outputs)}"
+            )
+        width = int(model.graph.values[model.graph.outputs[output]].shape[-1])
+        if model.strict:
+            check_sampled(rows, self._outputs)
+            model.calls.check_fetch(self._run)
+        rows = rows.copy()
+
+        def numbers() -> F32:
+            contexts = self._step.result()[rows]
+            if output == "logits":
+                logits = np.zeros((rows.size, width), np.float32)
+                logits[np.arange(rows.size), _ids(mix(contexts), width)] = 1
+                return logits
+            words = np.add.outer(contexts, np.arange(width, dtype=np.uint64))
             return _fraction(mix(words))
 
         return model.order.issue(numbers)

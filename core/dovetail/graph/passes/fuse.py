@@ -14,7 +14,7 @@ from dovetail.graph.ops import OPS
 from dovetail.graph.spec import GraphError, OpSpec, Step
 
 from .decompose import expand
-from .rewrite import S, Supports, with_nodes
+from .rewrite import S, Supports, Users, with_nodes
 
 
 def fuse(graph: Graph, wanted: Sequence[str], supports: Supports[S]) -> Graph:
@@ -88,18 +88,6 @@ class Binding:
             if bound.attributes.setdefault(source, value) != value:
                 return None
         return bound
-
-
-class Users:
-    """Who uses each value of a graph, and where nodes stand."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.at = {node.name: index for index, node in enumerate(graph.nodes)}
-        self.of: dict[str, list[Node]] = {}
-        for node in graph.nodes:
-            for value in dict.fromkeys(node.inputs):
-                self.of.setdefault(value, []).append(node)
 
 
 def find(graph: Graph, spec: OpSpec) -> Iterator[Match]:

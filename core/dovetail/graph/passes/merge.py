@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from dovetail.graph.graph import Graph, Node, Value, Weight
 from dovetail.graph.ops import OPS
 
-from .fuse import Users
-from .rewrite import with_nodes
+from .rewrite import Users, with_nodes
 
 ROLES = {
     ("attention", 0): "q",
@@ -41,9 +40,12 @@ class Group:
 
 
 def merge_linears(graph: Graph, *, qkv: bool, gate_up: bool) -> Graph:
-    """The graph with those linears merged, where forms agree, biases are all there or all not, and no weight is used twice."""
+    """The graph with those linears merged.
+
+    A group stays as it is where weight forms differ, some have a bias and some not, or a weight is used elsewhere too.
+    """
     users = Users(graph)
-    wanted = [("qkv_proj", ("q", "k", "v"))] if qkv else []
+    wanted: list[tuple[str, tuple[str, ...]]] = [("qkv_proj", ("q", "k", "v"))] if qkv else []
     wanted += [("gate_up_proj", ("gate", "up"))] if gate_up else []
     groups = [group for name, roles in wanted for group in find(users, name, roles)]
     uses = Counter(name for node in graph.nodes for name in node.weights.values())

@@ -53,3 +53,15 @@ def with_nodes(
         values={name: known[name] for name in made},
         weights={name: stored[name] for name in used},
     )
+
+
+class Users:
+    """Who uses each value of a graph, and where nodes stand."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.at = {node.name: index for index, node in enumerate(graph.nodes)}
+        self.of: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            for value in dict.fromkeys(node.inputs):
+                self.of.setdefault(value, []).append(node)

@@ -1,0 +1,46 @@
+"""dovetail explain"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+
+from dovetail.engine import explain
+from dovetail.weights.checkpoint import open_checkpoint
+
+from .main import Parser, add_engine, add_model, flags_of
+from .models import named_model
+from .settings import merge
+
+
+def add_arguments(parser: Parser) -> None:
+    """MODEL and the engine's settings."""
+    add_model(parser, positional=True)
+    parser.add_argument("--graph", action="store_true", help="print the graph as text instead")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    add_engine(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print the choices, then one line per node."""
+    config = merge(flags_of(given)).engine
+    with named_model(config.model):
+        checkpoint = open_checkpoint(config.model, revision=config.revision)
+    explanation = explain(config, checkpoint)
+    if given.json:
+        print(json.dumps(dataclasses.asdict(explanation), indent=2))
+        return 0
+    if given.graph:
+        print(explanation.graph)
+        return 0
+    for field in dataclasses.fields(explanation):
+        if field.name not in ("graph", "nodes"):
+            print(f"{field.name:15} {getattr(explanation, field.name)}")
+    print()
+    rows = [("node", "op", "kernel", "reason")]
+    rows += [(n.node, n.op, n.kernel, n.reason) for n in explanation.nodes]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for node, op, kernel, reason in rows:
+        print(f"{node:{widths[0]}}  {op:{widths[1]}}  {kernel:{widths[2]}}  {reason}".rstrip())
+    return 0

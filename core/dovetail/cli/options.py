@@ -1,0 +1,172 @@
+"""The settings that flags, environment and file share: one table, from which all three are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dovetail.errors import ConfigError
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+def whole(text: str) -> int:
+    """A whole number from 1 on."""
+    value = int(text)
+    if value < 1:
+        raise ValueError("it must be at least 1")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number from 0 on."""
+    value = int(text)
+    if value < 0:
+        raise ValueError("it must not be negative")
+    return value
+
+
+def port(text: str) -> int:
+    """A TCP port; 0 lets the system choose."""
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise ValueError("it must be 0 to 65535")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A finite time from 0 on."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError("it must be a number from 0 on")
+    return value
+
+
+def size(text: str) -> int:
+    """Bytes: 1073741824, 512M, 4G, 1.5GiB; units are powers of 1024."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("it must be bytes, or a number with K, M, G or T")
+    value = int(float(found[1]) * _UNITS[found[2].lower()])
+    if value < 1:
+        raise ValueError("it must be at least 1")
+    return value
+
+
+def truth(text: str) -> bool:
+    """true or false."""
+    word = text.strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError("it must be true or false")
+    return word in _TRUE
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    """One of these words."""
+
+    def choose(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"it must be one of {', '.join(names)}")
+        return text
+
+    return choose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One setting: field of EngineConfig or ServerConfig, flag --like-this, variable DOVETAIL_LIKE_THIS.
+
+    parse    text -> value; raises ValueError that says what it must be
+    many     may be given more than once (in the environment: separated by commas)
+    switch   flag without a value: what giving it means
+    """
+
+    name: str
+    help: str
+    parse: Callable[[str], Any] = str
+    metavar: str = ""
+    many: bool = False
+    switch: bool | None = None
+
+    @property
+    def flag(self) -> str:
+        """As on the command line."""
+        word = self.name.replace("_", "-")
+        return f"--no-{word}" if self.switch is False else f"--{word}"
+
+    @property
+    def variable(self) -> str:
+        """As in the environment."""
+        return f"DOVETAIL_{self.name.upper()}"
+
+    def read(self, text: str, origin: str) -> Any:
+        """The value of a text; raises ConfigError that names where it came from."""
+        try:
+            if self.many:
+                return tuple(self.parse(part.strip()) for part in text.split(",") if part.strip())
+            return self.parse(text)
+        except ValueError as error:
+            reason = str(error)
+            if reason.startswith(("invalid literal", "could not convert")):
+                reason = "it must be a number"
+            raise ConfigError(f"{origin} is {text!r}: {reason}") from None
+
+
+ENGINE = (
+    Option(name="revision", help="branch, tag or commit of a hub id", metavar="REV"),
+    Option(
+        name="platform", help="name or name:device; the best there is if left out", metavar="NAME"
+    ),
+    Option(
+        name="dtype",
+        help="auto, f32, bf16 or f16",
+        parse=one_of("auto", "f32", "bf16", "f16", "float32", "bfloat16", "float16", "half"),
+        metavar="TYPE",
+    ),
+    Option(
+        name="quantization",
+        help="int8 or int4: quantise weights while loading",
+        parse=one_of("int8", "int4"),
+        metavar="FORM",
+    ),
+    Option(name="kv_cache_dtype", help="auto, f32, bf16, u8, ...", metavar="TYPE"),
+    Option(name="max_model_len", help="tokens of context", parse=whole, metavar="N"),
+    Option(name="max_num_seqs", help="sequences at once", parse=whole, metavar="N"),
+    Option(name="max_num_batched_tokens", help="tokens per step", parse=whole, metavar="N"),
+    Option(name="kv_cache_memory", help="for the cache: 512M, 4G", parse=size, metavar="SIZE"),
+    Option(name="block_size", help="tokens per cache block", parse=whole, metavar="N"),
+    Option(
+        name="enable_prefix_caching",
+        help="do not reuse computed prefixes",
+        parse=truth,
+        switch=False,
+    ),
+    Option(name="seed", help="of requests that bring none", parse=count, metavar="N"),
+    Option(name="max_queue", help="requests that may wait", parse=count, metavar="N"),
+)
+SERVER = (
+    Option(name="host", help="address to listen on (127.0.0.1)", metavar="ADDRESS"),
+    Option(name="port", help="port to listen on (8000)", parse=port, metavar="PORT"),
+    Option(name="served_model_name", help="name in the API; repeatable", metavar="NAME", many=True),
+    Option(
+        name="api_key", help="key that requests must bring; repeatable", metavar="KEY", many=True
+    ),
+    Option(name="max_body_size", help="of a request: 32M", parse=size, metavar="SIZE"),
+    Option(
+        name="shutdown_timeout_s",
+        help="seconds that requests may take after SIGTERM (30)",
+        parse=seconds,
+        metavar="S",
+    ),
+    Option(name="in_process", help="run the engine in this process", parse=truth, switch=True),
+)
+MODEL = Option(name="model", help="directory, hub id, or demo")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_LEVEL = Option(
+    name="log_level", help="debug, info, warning or error", parse=one_of(*LOG_LEVELS), metavar="L"
+)
+DTYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "half": "f16"}

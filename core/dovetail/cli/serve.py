@@ -1,0 +1,25 @@
+"""dovetail serve"""
+
+from __future__ import annotations
+
+import argparse
+
+from dovetail.server.serve import run as serve
+
+from .main import Parser, add_engine, add_model, add_server, flags_of
+from .models import named_model
+from .settings import merge
+
+
+def add_arguments(parser: Parser) -> None:
+    """MODEL, the server's and the engine's settings."""
+    add_model(parser, positional=True)
+    add_server(parser)
+    add_engine(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Serve until a signal."""
+    settings = merge(flags_of(given))
+    with named_model(settings.engine.model):
+        return serve(settings.engine, settings.server, lambda line: print(line, flush=True))
