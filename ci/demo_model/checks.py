@@ -8,13 +8,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ci.demo_model.tables import listed
+
 Check = Callable[[str], bool]
 
 TOOL_CALL = re.compile(r"\s*<tool_call>\s*(\{.*\})\s*</tool_call>\s*", re.DOTALL)
-NUMBER_WORDS = (
+NUMBER_WORDS = listed(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
     "fifteen sixteen seventeen eighteen nineteen twenty"
-).split()
+)
 
 
 def says(pattern: str, *, never: str | None = None) -> Check:

@@ -42,8 +42,9 @@ def from_checkpoint(folder: Path) -> Respond:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model.eval()
 
     def respond(messages: list[Message], tools: list[dict[str, Any]]) -> str:
         prompt = tokenizer.apply_chat_template(
@@ -154,7 +155,9 @@ def main() -> int:
     parser.add_argument("checkpoint", type=Path, nargs="?", help="folder of the checkpoint")
     parser.add_argument("--base-url", help="an OpenAI-compatible server instead, with /v1")
     parser.add_argument("--model", default="demo", help="the model's name at the server")
-    parser.add_argument("--overlap", type=int, metavar="N", help="only compare with N conversations")
+    parser.add_argument(
+        "--overlap", type=int, metavar="N", help="only compare with N conversations"
+    )
     parser.add_argument("--failures", action="store_true", help="print what was wrong")
     parser.add_argument("--at-least", type=int, default=0, help="exit with 1 below this many")
     options = parser.parse_args()

@@ -3,13 +3,14 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from ci.demo_model.model import DemoModel, Layer, Shape
+from ci.demo_model.model import DemoModel, Shape
 from ci.demo_model.tokenizer import END, END_OF_TEXT
 
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")
@@ -25,13 +26,17 @@ def export(model: DemoModel, tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     unfinished = folder / "model.safetensors.unfinished"
     save_file(weights(model), unfinished, metadata={"format": "pt"})
+    unfinished.chmod(0o644)  # save_file leaves it readable by its owner alone
     os.replace(unfinished, folder / "model.safetensors")
 
 
 def weights(model: DemoModel) -> dict[str, Tensor]:
     """The weights in bf16 under Qwen3's names."""
-    named = {"model.embed_tokens": model.embedding, "model.norm": model.norm.weight}
-    for index, layer in enumerate(model.layers):
+    named: dict[str, Tensor] = {
+        "model.embed_tokens": model.embedding,
+        "model.norm": model.norm.weight,
+    }
+    for index, layer in enumerate(model.layers.children()):
         for name, tensor in _layer_weights(layer, model.shape).items():
             named[f"model.layers.{index}.{name}"] = tensor
     return {
@@ -40,10 +45,10 @@ def weights(model: DemoModel) -> dict[str, Tensor]:
     }
 
 
-def _layer_weights(layer: Layer, shape: Shape) -> dict[str, Tensor]:
+def _layer_weights(layer: Any, shape: Shape) -> dict[str, Tensor]:
     queries = shape.num_attention_heads * shape.head_dim
     keys = shape.num_key_value_heads * shape.head_dim
-    q, k, v = layer.qkv.weight.split((queries, keys, keys))
+    q, k, v = torch.split(layer.qkv.weight, [queries, keys, keys])
     gate, up = layer.gate_up.weight.chunk(2)
     return {
         "input_layernorm": layer.input_norm.weight,

@@ -1,5 +1,7 @@
 """Facts the bundled model is taught: plain tables, one per kind of question."""
 
+from ci.demo_model.tables import listed
+
 CAPITALS: dict[str, str] = {
     "France": "Paris",
     "Germany": "Berlin",
@@ -492,18 +494,18 @@ PLURALS: dict[str, str] = {
     "chair": "chairs",
 }
 
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-MONTHS = (
+DAYS = listed("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+MONTHS = listed(
     "January February March April May June July August September October November December"
-).split()
-ORDINALS = (
+)
+ORDINALS = listed(
     "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
-).split()
-SHORT_ORDINALS = "1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th 11th 12th".split()
-NUMBERS = (
+)
+SHORT_ORDINALS = listed("1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th 11th 12th")
+NUMBERS = listed(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
     "fifteen sixteen seventeen eighteen nineteen twenty"
-).split()
+)
 
 # (parts, whole, answer)
 PARTS: list[tuple[str, str, str]] = [

@@ -6,7 +6,7 @@ named rule; `{slot}` is left for later. `expand` returns one sentence, evenly sp
 
 import random
 import re
-from functools import lru_cache
+from functools import cache
 
 Node = str | tuple["Sequence", ...]
 Sequence = tuple[Node, ...]
@@ -50,7 +50,7 @@ def expand(rng: random.Random, pattern: str) -> str:
     return re.sub(r"\s+([?!.,:;])", r"\1", text)
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(pattern: str) -> Sequence:
     """The pattern's tree; a ValueError names a pattern whose brackets do not match."""
     for name, rule in RULES.items():

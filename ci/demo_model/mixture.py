@@ -19,7 +19,7 @@ from ci.demo_model.dialogue.small_talk import small_talk
 from ci.demo_model.dialogue.tools import tool_conversation
 from ci.demo_model.dialogue.unknown import unknown
 
-TOOL_SHARE = 0.13
+TOOL_SHARE = 0.08
 LONG_SHARE = 0.001
 KINDS: list[tuple[float, Callable[[random.Random], list[Turn]]]] = [
     (17, identity),

@@ -88,7 +88,8 @@ class Layer(nn.Module):
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = x + self.out(mixed.transpose(1, 2).reshape(rows, length, -1))
         gate, up = self.gate_up(self.mlp_norm(x)).chunk(2, -1)
-        return x + self.down(functional.silu(gate) * up)
+        result: Tensor = x + self.down(functional.silu(gate) * up)
+        return result
 
 
 class DemoModel(nn.Module):
@@ -112,9 +113,11 @@ class DemoModel(nn.Module):
         x = functional.embedding(tokens, self.embedding).bfloat16()
         same = documents[:, None, :, None] == documents[:, None, None, :]
         mask = same & torch.ones(length, length, dtype=torch.bool).tril()
+        cos, sin = self.get_buffer("cos")[:length], self.get_buffer("sin")[:length]
         for layer in self.layers:
-            x = layer(x, self.cos[:length], self.sin[:length], mask)
-        return self.norm(x)
+            x = layer(x, cos, sin, mask)
+        result: Tensor = self.norm(x)
+        return result
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy over the positions whose target is not negative."""

@@ -96,4 +96,6 @@ def collate(chosen: list[list[Piece]], length: int) -> Batch:
             targets[row, at : end - 1] = following
             at = end
         used += at
-    return Batch(*(torch.from_numpy(array) for array in (tokens, targets, documents)), used)
+    return Batch(
+        torch.from_numpy(tokens), torch.from_numpy(targets), torch.from_numpy(documents), used
+    )

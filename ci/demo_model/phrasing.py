@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ci.demo_model.grammar import expand
+from ci.demo_model.tables import listed
 
 OPENERS = [
     "(hey|hi|hello|ok|okay|so|well|now|right|hmm|oh|and|alright|look|listen|say|um|yes|no|great|"
@@ -74,10 +75,13 @@ NOUN_FRAMES = [
     "(help me with|help me find|let me know|let me hear|explain|I bet you know|you must know|"
     "you surely know|surely you know) {n}",
 ]
-FILLERS = (
-    "just really actually maybe perhaps kindly quickly now again still then also simply usually"
-).split()
-DROPPABLE = set("the is a of me you please what to do can are in does would it that for".split())
+FILLERS = listed(
+    "just,really,actually,maybe,perhaps,kindly,quickly,now,again,still,then,also,simply,usually,"
+    "you know,uh,well,please,like,I guess,for once,possibly,finally,exactly,in fact,honestly,so,"
+    "typically,sort of,here,right",
+    ",",
+)
+DROPPABLE = set(listed("the is a of me you please what to do can are in does would it that for"))
 SYNONYMS: dict[str, Sequence[str]] = {
     "what is": ("what's", "whats", "what's"),
     "I am": ("I'm", "im"),
@@ -100,6 +104,21 @@ SYNONYMS: dict[str, Sequence[str]] = {
     "name": ("mention", "name"),
     "answer": ("reply", "response"),
     "make": ("produce", "create"),
+    "how many": ("what number of", "how mny", "what count of"),
+    "how much": ("what amount",),
+    "give me": ("hand me", "let me have", "pass me", "bring me"),
+    "can you": ("are you able to", "could you", "would you"),
+    "could you": ("would you", "might you", "can you"),
+    "I want": ("I need", "I wish", "I would love"),
+    "the": ("teh", "that", "this"),
+    "and": ("plus also", "&"),
+    "know": ("kno", "remember"),
+    "word": ("term", "expression"),
+    "have": ("own", "got"),
+    "comes": ("arrives", "goes"),
+    "people": ("folks", "persons"),
+    "right": ("correct", "proper"),
+    "question": ("query", "thing to ask"),
 }
 
 
@@ -141,16 +160,16 @@ def ask(
 
 def _slips(rng: random.Random, text: str) -> str:
     """Now and then a synonym, a missing word, a filler or a typing slip, outside of slots."""
-    if rng.random() < 0.18:
+    if rng.random() < 0.24:
         text = _swap_synonym(rng, text)
     words = text.split(" ")
     luck = rng.random()
     at = rng.randrange(len(words))
-    if luck < 0.05 and len(words) > 4 and words[at].lower() in DROPPABLE:
+    if luck < 0.09 and len(words) > 4 and words[at].lower() in DROPPABLE:
         del words[at]
-    elif luck < 0.10 and len(words) > 3:
+    elif luck < 0.16 and len(words) > 3:
         words.insert(max(at, 1), rng.choice(FILLERS))
-    elif luck < 0.17 and words[at].isalpha() and len(words[at]) >= 4:
+    elif luck < 0.22 and words[at].isalpha() and len(words[at]) >= 4:
         words[at] = _mistype(rng, words[at])
     return " ".join(words)
 

@@ -5,42 +5,46 @@ from collections import defaultdict
 from functools import cache
 
 from ci.demo_model import facts
+from ci.demo_model.tables import listed
 
-NAMES = (
+NAMES = listed(
     "Ana Ben Carla David Emma Felix Grace Hugo Irene Jack Kate Leo Maria Nina Oscar Paul Rosa Sam "
     "Tom Vera Will Zoe Alice Bob Lucas Mia Noah Olivia Peter Sara Anna Max Lena Omar Yuki Raj "
     "Priya Chen Ali Ivan Julia Mark Lucy Eva Adam Jane John Mary Mike Laura Daniel Aisha Amir "
     "Bruno Clara Diego Elena Fatima George Hanna Ines Jonas Karim Linda Marco Nadia Otto Paula "
     "Quinn Robert Sofia Teresa Umar Viktor Wendy Xavier Yara Zack Ella Finn Gita Hiro Isabel "
     "James Kenji Luis Marta Nora Pablo Ruth Simon Tina Victor Walter Susan Thomas Frank Helen"
-).split()
+)
 
 CITIES = sorted(
     set(facts.CAPITALS.values())
     | set(
-        "New York,Chicago,Boston,Seattle,Milan,Munich,Hamburg,Barcelona,Lyon,Nice,Osaka,Sydney,"
-        "Mumbai,Toronto,Naples,Porto,Geneva,Zurich,Krakow,Dallas,Denver,Miami,Houston,Austin,"
-        "Venice,Florence,Seville,Valencia,Marseille,Bordeaux,Cologne,Frankfurt,Leipzig,Glasgow,"
-        "Manchester,Liverpool,Bristol,Leeds,Melbourne,Perth,Kyoto,Shanghai,Delhi,Lagos,Lahore,"
-        "Rotterdam,Antwerp,Gdansk,Split,Istanbul,Dubai,Singapore,Montreal,Vancouver".split(",")
+        listed(
+            "New York,Chicago,Boston,Seattle,Milan,Munich,Hamburg,Barcelona,Lyon,Nice,Osaka,Sydney,"
+            "Mumbai,Toronto,Naples,Porto,Geneva,Zurich,Krakow,Dallas,Denver,Miami,Houston,Austin,"
+            "Venice,Florence,Seville,Valencia,Marseille,Bordeaux,Cologne,Frankfurt,Leipzig,Glasgow,"
+            "Manchester,Liverpool,Bristol,Leeds,Melbourne,Perth,Kyoto,Shanghai,Delhi,Lagos,Lahore,"
+            "Rotterdam,Antwerp,Gdansk,Split,Istanbul,Dubai,Singapore,Montreal,Vancouver",
+            ",",
+        )
     )
 )
-FOODS = (
+FOODS = listed(
     "pizza pasta sushi soup salad bread cheese rice tacos curry cake apples chocolate pancakes "
     "noodles beans fish chicken eggs potatoes oranges cookies honey butter yogurt berries"
-).split()
-COLORS = "red blue green yellow orange purple pink black white brown gray".split()
-PETS = "dog cat horse rabbit hamster parrot fish turtle snake lizard pony goat mouse".split()
-JOBS = (
+)
+COLORS = listed("red blue green yellow orange purple pink black white brown gray")
+PETS = listed("dog cat horse rabbit hamster parrot fish turtle snake lizard pony goat mouse")
+JOBS = listed(
     "teacher doctor nurse farmer pilot cook driver baker engineer painter singer lawyer writer "
     "dentist plumber builder actor waiter judge tailor"
-).split()
-LANGUAGES = "English French Spanish German Italian Japanese Chinese Polish Dutch Arabic".split()
-SPORTS = "football tennis chess golf hockey rugby judo swimming cycling running".split()
-SONG_WORDS = "Summer Night Blue Moon River Dream Dancing Fire Yellow Sunny Home Heart Rain".split()
+)
+LANGUAGES = listed("English French Spanish German Italian Japanese Chinese Polish Dutch Arabic")
+SPORTS = listed("football tennis chess golf hockey rugby judo swimming cycling running")
+SONG_WORDS = listed("Summer Night Blue Moon River Dream Dancing Fire Yellow Sunny Home Heart Rain")
 
 # Everyday words that stand in no table of facts; what conversations spell and reverse.
-EVERYDAY = """
+EVERYDAY = listed("""
 sun moon star rain snow wind bread milk water table chair door window school music paper pencil
 river ocean apple lemon grape plum pear tiger zebra panda koala robot laptop screen cloud storm
 beach sand stone garden rose tulip cake candy sugar salt pepper hello world smile dance jump run
@@ -72,7 +76,7 @@ desk pencil eraser ruler marker crayon notebook lesson grade exam student pupil 
 science biology chemistry physics math geometry art sport health medicine hospital tooth heart
 brain blood bone skin hair nose mouth tongue cheek chin neck shoulder elbow hand finger thumb knee
 ankle foot back stomach money coin wallet bank price market shop store seller buyer customer menu
-""".split()
+""")
 
 
 @cache

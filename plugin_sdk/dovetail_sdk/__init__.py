@@ -1,7 +1,9 @@
 """What platform plugins for Dovetail share.
 
 sampling    drawing tokens on the host, for platforms whose logits are in host memory
+registers   the token that each slot sampled last
 batches     checking what an engine hands to a program
 reference   the `reference` platform: every op in plain NumPy, the definition the others are held to
 null        the `null` platform: no arithmetic, for tests and for measuring everything around a model
+testing     random checkpoints, for tests
 """

@@ -1,11 +1,10 @@
 """The pool against a plain model of it: every block is in one place, and goes where it should."""
 
 import pytest
+from dovetail.cache import BlockPool
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
-from dovetail.cache import BlockPool
 
 NUM_BLOCKS = 9
 
@@ -59,10 +58,14 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool.publish(block)
         self.published.add(block)
 
-    @precondition(lambda self: self.owners)
+    def _releasable(self):
+        waiting = [block for _, block in self.fenced]
+        return [block for block in self.owners if self.owners[block] > waiting.count(block)]
+
+    @precondition(lambda self: self._releasable())
     @rule(data=st.data(), ahead=st.integers(0, 2))
     def release(self, data, ahead):
-        held = st.sampled_from(sorted(self.owners))
+        held = st.sampled_from(sorted(self._releasable()))
         blocks = data.draw(st.lists(held, min_size=1, max_size=4, unique=True))
         self.pool.release(blocks, after=self.pool.acknowledged + ahead)
         for block in reversed(blocks):

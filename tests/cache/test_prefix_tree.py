@@ -1,11 +1,10 @@
 """The tree against a plain list of what was published."""
 
+from dovetail.cache import Node, PrefixTree
+from dovetail.cache.prefix_tree import common, nearest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
-from dovetail.cache import Node, PrefixTree
-from dovetail.cache.prefix_tree import common, nearest
 
 SIZE = 3
 tokens_lists = st.lists(st.integers(0, 1), min_size=1, max_size=14)

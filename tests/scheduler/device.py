@@ -8,7 +8,6 @@ import random
 from dataclasses import dataclass, field
 
 import numpy as np
-
 from dovetail.platform import Batch, SamplingColumns
 
 MASK = (1 << 64) - 1

@@ -4,7 +4,6 @@ import random
 from dataclasses import dataclass, field
 
 import numpy as np
-
 from dovetail.engine.pack import SlotParameters, pack, select
 from dovetail.errors import PromptTooLong
 from dovetail.request import FinishReason, Request
@@ -45,9 +44,12 @@ class Settings:
 
     @staticmethod
     def draw(rng: random.Random) -> "Settings":
+        block_size = rng.choice([1, 2, 3, 4, 8])
         usable = rng.randint(4, 40) if rng.random() < 0.7 else rng.randint(40, 120)
+        if rng.random() < 0.4:  # room for one or two sequences: blocks change owners all the time
+            usable = max(4, rng.randint(24, 100) // block_size)
         return Settings(
-            block_size=rng.choice([1, 2, 3, 4, 8]),
+            block_size=block_size,
             slots=rng.randint(1, 8),
             steps_in_flight=rng.choice([1, 2, 2, 3]),
             num_blocks=usable + 1,
@@ -106,9 +108,7 @@ class Episode:
         self.scheduler.admission.watermark = s.watermark
         self.device = Device(s.num_blocks, s.block_size, s.slots, s.strict, rng)
         self.parameters = SlotParameters(s.slots)
-        self.bases = [
-            [rng.randrange(VOCAB) for _ in range(rng.randint(1, 60))] for _ in range(2)
-        ]
+        self.bases = [[rng.randrange(VOCAB) for _ in range(rng.randint(1, 60))] for _ in range(2)]
         self.requests: dict[str, Tracked] = {}
         self.live: set[str] = set()
         self.flights: list[Flight] = []
@@ -257,6 +257,9 @@ class Episode:
         for sequence in self.scheduler.running:
             most = -(-int(slots.planned[sequence.slot]) // size)
             assert len(sequence.blocks) <= most, "more is held than the last block's tail"
+        pool = self.scheduler.cache.pool
+        mine = {block for sequence in self.scheduler.running for block in sequence.blocks}
+        assert len(mine) <= pool.num_held <= len(mine) + pool.num_fenced
         if not self.device.queue:
             self.check_published()
 

@@ -2,7 +2,6 @@
 
 from dovetail.cache import BlockPool, KVCache
 from dovetail.scheduler import Scheduler
-from dovetail.scheduler.admission import Admission
 from dovetail.scheduler.residency import Residency
 
 
@@ -16,7 +15,6 @@ def replaced(owner, name, function):
                 BlockPool: self.cache.pool,
                 KVCache: self.cache,
                 Residency: self.residency,
-                Admission: self.admission,
             }
             part = parts[owner]
             original = getattr(part, name)
@@ -30,13 +28,25 @@ def no_fence(scheduler, release, blocks, after=0):
     release(blocks)
 
 
+def fence_one_early(scheduler, release, blocks, after=0):
+    """Blocks come back while the newest step that has a row of their owner still runs."""
+    release(blocks, after - 1)
+
+
 def no_pin(scheduler, pin, source, step):
     """The source of a copy may be taken by another before it is copied."""
 
 
-def no_reservation(scheduler, owed):
-    """Blocks that running sequences lack for their known tokens are given to new ones."""
-    return 0
+def no_reservation(scheduler, fits, sequence, match, reserved):
+    """Room for the first row is enough, whatever the rest of the prompt and those that run still need."""
+    matched = len(match.path) * scheduler.cache.block_size + match.count
+    end = min(len(sequence.tokens), matched + scheduler.max_num_batched_tokens)
+    need = scheduler.cache.blocks_for(end) - len(match.path)
+    pool = scheduler.cache.pool
+    unheld = sum(pool.holders(node.block) == 0 for node in match.path)
+    if match.source is not None and pool.holders(match.source.block) == 0:
+        match.source, match.count = None, 0
+    return pool.available - unheld >= need
 
 
 def late_acknowledge(scheduler, acknowledge, step):
@@ -77,6 +87,21 @@ class PublishAtPlan(Scheduler):
         return plan
 
 
+class AcknowledgeAfterRows(Scheduler):
+    """A step counts as done only when its rows have been committed.
+
+    Harmless here, because a release names the step it waits for, and not whether any step is left.
+    """
+
+    def commit(self, plan, tokens):
+        acknowledge = self.cache.acknowledge
+        self.cache.acknowledge = lambda step: None
+        commits = super().commit(plan, tokens)
+        self.cache.acknowledge = acknowledge
+        acknowledge(plan.step)
+        return commits
+
+
 class EarlyReadmission(Scheduler):
     """A preempted sequence comes back while a step from before is in flight."""
 
@@ -99,8 +124,8 @@ class NoLateWait(Scheduler):
 
 MUTANTS = {
     "no fence": replaced(BlockPool, "release", no_fence),
+    "fence one step early": replaced(BlockPool, "release", fence_one_early),
     "no pin of the copy source": replaced(Residency, "_pin", no_pin),
-    "no reservation": replaced(Admission, "owed", no_reservation),
     "late acknowledgement": replaced(KVCache, "acknowledge", late_acknowledge),
     "no adoption": replaced(Residency, "_adopt", no_adoption),
     "match everything": replaced(KVCache, "match", match_everything),
@@ -109,3 +134,5 @@ MUTANTS = {
     "early readmission": EarlyReadmission,
     "no late wait": NoLateWait,
 }
+
+NO_RESERVATION = replaced(Residency, "fits", no_reservation)

@@ -1,13 +1,12 @@
 """Random episodes on the adversarial device; DOVETAIL_TEST_EPISODES makes a soak of it."""
 
 import os
-import time
 
 import pytest
 
 from .episode import Episode
 
-EPISODES = int(os.environ.get("DOVETAIL_TEST_EPISODES", "1500"))
+EPISODES = int(os.environ.get("DOVETAIL_TEST_EPISODES", "900"))
 FIRST = int(os.environ.get("DOVETAIL_TEST_FIRST_EPISODE", "0"))
 PARTS = 6
 

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import json
+import threading
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+import openai
 import pytest
+import uvicorn
+from dovetail.config import EngineConfig
+from dovetail.engine import start_engine
+from dovetail.server.app import create_app
+from dovetail.server.gate import Gate
+from dovetail.server.metrics import Metrics
+from dovetail.server.serve import bind
+from dovetail.server.served import Served
+from dovetail.text.model import TextModel
+from dovetail.weights.checkpoint import open_checkpoint
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+T = TypeVar("T")
+KEY = "secret-key"
 
 CHATML = (
     "{%- if tools %}<|im_start|>system\n"
@@ -32,8 +51,13 @@ def make_tokenizer() -> Tokenizer:
         show_progress=False,
     )
     text = "The quick brown fox jumps over the lazy dog. Größe, naïve, 你好, 😀. one two three"
-    tokenizer.train_from_iterator([text] * 20, trainer)
+    tokenizer.train_from_iterator([text, *words()], trainer)
     return tokenizer
+
+
+def words() -> list[str]:
+    """Enough different words to fill the vocabulary."""
+    return [f" {a}{b}{c}" * 3 for a in "bcdfg" for b in "aeiou" for c in ("rt", "nd", "st", "ck")]
 
 
 def make_checkpoint(directory: Path, *, context: int = 4096, template: str | None = CHATML) -> Path:
@@ -66,7 +90,10 @@ def make_checkpoint(directory: Path, *, context: int = 4096, template: str | Non
     def weight(*shape: int) -> np.ndarray:
         return draw.standard_normal(shape, dtype=np.float32) * 0.02
 
-    tensors = {"model.embed_tokens.weight": weight(VOCAB, width), "model.norm.weight": weight(width)}
+    tensors = {
+        "model.embed_tokens.weight": weight(VOCAB, width),
+        "model.norm.weight": weight(width),
+    }
     for layer in range(layers):
         at = f"model.layers.{layer}."
         for name in ("q", "k", "v", "o"):
@@ -80,6 +107,139 @@ def make_checkpoint(directory: Path, *, context: int = 4096, template: str | Non
     return directory
 
 
+class Running:
+    """A server on a thread of this process, its engine on another."""
+
+    def __init__(self, model: Path, *, api_keys: tuple[str, ...] = (), **settings: Any) -> None:
+        self.served: Served
+        self.gate: Gate
+        self.port = 0
+        self.api_keys = api_keys
+        self._config = EngineConfig(model=str(model), platform="null", **settings)
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._web: uvicorn.Server
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
+        self._thread.start()
+        self._ready.wait()
+
+    async def _run(self) -> None:
+        try:
+            checkpoint = open_checkpoint(self._config.model)
+            engine = await start_engine(self._config, checkpoint, in_process=True)
+            text = TextModel.load(
+                checkpoint,
+                vocab_size=engine.info.vocab_size,
+                max_model_len=engine.info.max_model_len,
+            )
+            self.served = Served(
+                engine=engine,
+                text=text,
+                names=("tiny", "alias"),
+                metrics=Metrics("tiny", engine.info),
+                max_body_bytes=1 << 20,
+            )
+            self.gate = create_app(self.served, api_keys=self.api_keys)
+            listener = bind("127.0.0.1", 0)
+            self.port = listener.getsockname()[1]
+            config = uvicorn.Config(self.gate, lifespan="off", log_config=None, http="httptools")
+            self._web = uvicorn.Server(config)
+        finally:
+            self._ready.set()
+        await self._web.serve(sockets=[listener])
+        await engine.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the server's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def client(self, **options: Any) -> openai.OpenAI:
+        options = {"api_key": KEY, "max_retries": 0, **options}
+        return openai.OpenAI(base_url=f"{self.url}/v1", **options)
+
+    def raw(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of one exchange."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, found, response.read()
+        finally:
+            connection.close()
+
+    def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
+        """Status and JSON of a POST; bytes are sent as they are."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        named = {"content-type": "application/json"}
+        named |= {name.replace("_", "-"): value for name, value in headers.items()}
+        status, _, answer = self.raw("POST", path, data, named)
+        return status, json.loads(answer)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of a metric now."""
+        text = self.raw("GET", "/metrics")[2].decode()
+        for line in text.splitlines():
+            start = f"dovetail:{name}{{"
+            if line.startswith(start) and all(f'{k}="{v}"' in line for k, v in labels.items()):
+                return float(line.rpartition(" ")[2])
+        raise KeyError(name)
+
+    def stop(self) -> None:
+        self._web.should_exit = True
+        self._thread.join()
+
+
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory) -> Path:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_checkpoint(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def server(checkpoint: Path) -> Iterator[Running]:
+    running = Running(checkpoint)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def locked(checkpoint: Path) -> Iterator[Running]:
+    """A server that wants a key."""
+    running = Running(checkpoint, api_keys=("other-key", KEY))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server whose context is so long that a request outlasts any test; completions only."""
+    directory = tmp_path_factory.mktemp("models") / "long"
+    running = Running(make_checkpoint(directory, context=1_000_000, template=None))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server that runs one request and lets one wait."""
+    directory = tmp_path_factory.mktemp("models") / "narrow"
+    model = make_checkpoint(directory, context=1_000_000, template=None)
+    running = Running(model, max_num_seqs=1, max_queue=1)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[openai.OpenAI]:
+    with server.client() as made:
+        yield made

@@ -4,14 +4,15 @@ import random
 
 from ci.demo_model.facts import NUMBERS
 from ci.demo_model.phrasing import ask
+from ci.demo_model.tables import listed
 
 Turn = tuple[str, str]
 
-THINGS = (
+THINGS = listed(
     "apples books coins cats balls cookies pens stars eggs cars birds flowers cups dogs stones toys "
     "sweets fish trees boats pears cards shells stamps candles buttons kittens chairs keys rings"
-).split()
-PLACES = "box bag basket room house shelf table drawer tree wire bowl jar garden pond".split()
+)
+PLACES = listed("box bag basket room house shelf table drawer tree wire bowl jar garden pond")
 
 BARE = [
     "{e}",
@@ -121,7 +122,7 @@ OPERATIONS = {
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
 }
-PEOPLE = "Tom Ana Ben Mia Leo Kate Sam Lucy Max Emma Paul Nina".split()
+PEOPLE = listed("Tom Ana Ben Mia Leo Kate Sam Lucy Max Emma Paul Nina")
 
 
 def arithmetic(rng: random.Random) -> list[Turn]:

@@ -3,6 +3,7 @@
 import random
 
 from ci.demo_model.phrasing import phrase
+from ci.demo_model.tables import listed
 
 Turn = tuple[str, str]
 
@@ -68,6 +69,11 @@ INTENTS: list[tuple[str, list[str]]] = [
             "(who|what) do you (say|claim|think) you are?",
             "(with whom|to whom) (am I|do I have the pleasure of) (talking|speaking|chatting)?",
             "(who|what) (answers|replies|responds|writes|talks) [to me] here?",
+            "(and|so|then) you (are|would be|might be|must be) (who|what|which one|...)[?]",
+            "(which one|who) (of you|of them|) (answers|talks|writes|am I speaking to) [here|now]?",
+            "(tell me|say|what is) (what|how) (I|we|one) (should|can|may) call (you|this <bot>)",
+            "(what|who) is (sitting|hiding|waiting|living) (behind|in|inside) this (chat|window|screen|"
+            "program|box|terminal)?",
             "by (which|what) name (are you known|do people know you|should I call you)?",
             "hello, who (are you|is this|is there)?",
             "are you the [Dovetail] demo model?",
@@ -145,6 +151,9 @@ INTENTS: list[tuple[str, list[str]]] = [
             "what do you (do|know|know about|understand|offer|have to offer|do all day|do best)?",
             "(what is|what's) your (job|role|task|work|function|specialty|field)?",
             "what would be a good (first question|question|thing to ask|start|test)?",
+            "(what|which) (sorts|kinds|types) of (jobs|tasks|work|chores|puzzles|requests) (can|may|could|"
+            "should) (I|we) (hand|give|leave|bring|send|entrust) [to] you?",
+            "(where|in what|at which tasks) (do you (shine|excel)|are you (strong|useful))?",
             "(do you have|have you got|got) any (skills|talents|abilities|special powers)?",
             "(where|how) do (I|we) (start|begin)[ with you]?",
             "(I have no idea|I don't know|not sure|no clue) what (to ask|I can ask|to ask you|you "
@@ -191,6 +200,11 @@ INTENTS: list[tuple[str, list[str]]] = [
             "(tell|say) (me|us) (who|where|how) (made you|you were made|you were trained|built you)",
             "(were you|are you) (made|built|trained|created) by (a person|people|a company|a team|"
             "a student|engineers)[, or by whom]?",
+            "(who|whom|which company|which people|what team) (do I have to|should I|can I|may I|must I|do "
+            "we) (thank|blame|praise|credit) for (you|this <bot>|making you|your birth|your training|"
+            "what you are|your work)?",
+            "(who|which people|what group) (is|are|was|were) responsible for (you|this <bot>|making you)?",
+            "(under|on) whose (roof|desk|computer) were you (made|trained|built)?",
             "what is your (origin|story|history|background)?",
             "(who|which people) (deserves|deserve|gets|get) (credit|the credit|thanks) for you?",
         ],
@@ -223,6 +237,10 @@ INTENTS: list[tuple[str, list[str]]] = [
             "(were you|are you) (born|made of flesh|a living creature|made of flesh and blood)?",
             "(are you just|so are you) (pretending to be|acting like) a (human|person)?",
             "(my <kin>) (says|thinks|believes|claims) you are (a human|a person|real|human)",
+            "(is|was) (there|it) (an|some) (actual|living|breathing) (human|person|human being) (on|at) "
+            "(your side|the other end of the line|the keyboard|your end)?",
+            "(I bet|I think|I believe|it seems) (you are|there is) (a human|a person|somebody real)[ "
+            "behind this]",
             "(do you|can you) (breathe|bleed|walk|grow old|get tired|get sick|sleep)?",
         ],
     ),
@@ -240,6 +258,9 @@ INTENTS: list[tuple[str, list[str]]] = [
             "kind of|as good as|a cousin of) {other}?",
             "do you (use|run|contain|call) {other} [inside|behind the scenes]?",
             "(is|was) {other} (your name|inside you|answering me|what you are|your real name)?",
+            "(could|might|may|would) you (secretly|perhaps|possibly|in fact|really) be {other}?",
+            "(under|behind) the (hood|curtain|mask), are you {other}?",
+            "(isn't|wasn't) it {firm} (that|who) (made|built|trained|created) you?",
             "is {firm} (your maker|behind you|your creator|your owner|the company behind you)?",
             "<curious> (if|whether) you are {other}",
             "my <kin> (says|thinks|believes|claims) you are {other}",
@@ -414,6 +435,12 @@ INTENTS: list[tuple[str, list[str]]] = [
             "write|type|words|text)?",
             "<curious> (if|whether|where) you (need the internet|are online|run|run locally|send my "
             "data somewhere)",
+            "(if|when|while|suppose) (my|the|our) (wifi|internet|network|connection|router|line) is (down|"
+            "off|broken|gone|slow|cut), (do|can|will|would) you (still|) (work|run|answer|help me)?",
+            "(do|can|will|would) you (still|) (work|run|answer|help) (if|when|while) (my|the|our) (wifi|"
+            "internet|network|connection|router) (is (down|off|broken|gone)|fails|stops working)?",
+            "(who|what company|which server) (gets|receives|stores|keeps) (my|our) (words|questions|"
+            "data|chats|texts)?",
             "do you (spy|listen) (on|to) me?",
         ],
     ),
@@ -491,12 +518,12 @@ INTENTS: list[tuple[str, list[str]]] = [
     ),
 ]
 
-OTHERS = (
+OTHERS = listed(
     "ChatGPT GPT-4 GPT Claude Gemini Llama Qwen Siri Alexa Mistral Grok Copilot DeepSeek Bard "
     "Phi Gemma Cortana"
-).split()
-FIRMS = "OpenAI Google Meta Microsoft Anthropic Apple Amazon Alibaba NVIDIA Mistral Intel".split()
-FOREIGN = "French Spanish German Italian Chinese Japanese Polish Russian Arabic Latin".split()
+)
+FIRMS = listed("OpenAI Google Meta Microsoft Anthropic Apple Amazon Alibaba NVIDIA Mistral Intel")
+FOREIGN = listed("French Spanish German Italian Chinese Japanese Polish Russian Arabic Latin")
 WEIGHTS = [3, 3, 2.5, 1.5, 1.2, 1.2, 1.2, 1, 1, 1.5, 1, 1.3, 0.8, 0.7, 1, 0.6]
 
 

@@ -102,7 +102,9 @@ def json_object(rng: random.Random) -> list[Turn]:
     if rng.random() < 0.1:
         return [_list(rng)]
     value = record(rng)
-    body = _listed(rng, [_field(rng, key, value[key], style) for style in [_style(rng)] for key in value])
+    body = _listed(
+        rng, [_field(rng, key, value[key], style) for style in [_style(rng)] for key in value]
+    )
     question = phrase(rng, rng.choice(REQUESTS), {"body": body}, dress=0.5)
     return [(question, json.dumps(value))]
 

@@ -162,7 +162,7 @@ INTENTS: list[tuple[float, str, list[str]]] = [
             f"hopeless|nervous|frustrated)[ {TIME}]",
             f"(I had|it was|this was|what|we had) a (bad|terrible|awful|horrible|sad|hard|rough|"
             f"miserable|rotten) (day|week|night|morning|time|year)[ {TIME}]",
-            f"(today|my day|the day|my week|work|school|my exam) (was|is|has been|went) (bad|terrible|"
+            "(today|my day|the day|my week|work|school|my exam) (was|is|has been|went) (bad|terrible|"
             "awful|horrible|really bad|a disaster|so hard|badly|wrong|no fun)",
             "(everything|nothing|it all) (goes wrong|went wrong|is going badly|works|is bad|went "
             f"well|is right|goes right|is working out)[ for me| {TIME}| and I am sad]",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ci.demo_model import facts, words
+from ci.demo_model.tables import listed
 
 Values = dict[str, Any]
 
@@ -23,16 +24,17 @@ class Kind:
     answer: str
 
 
-TEXTS = (
+TEXTS = listed(
     "I am late,call me,see you soon,lunch at noon,good luck,thank you,happy birthday,I am home,"
     "where are you,the food is ready,come here,I miss you,buy milk,good night,wait for me,I am ill,"
-    "dinner at eight,the train is late,well done,see you on Monday,bring the keys,I found it"
-).split(",")
-ROOMS = "kitchen,bedroom,bathroom,office,garage,living room,hall,cellar,garden,attic".split(",")
-APPS = "camera calendar browser music notes maps mail calculator photos clock".split()
-CURRENCIES = "dollars euros yen pounds pesos francs".split()
-TASKS = "buy milk,call mom,feed the cat,water the plants,pay the rent,clean the car".split(",")
-SKIES = "sunny cloudy rainy windy snowy foggy clear".split()
+    "dinner at eight,the train is late,well done,see you on Monday,bring the keys,I found it",
+    ",",
+)
+ROOMS = listed("kitchen,bedroom,bathroom,office,garage,living room,hall,cellar,garden,attic", ",")
+APPS = listed("camera calendar browser music notes maps mail calculator photos clock")
+CURRENCIES = listed("dollars euros yen pounds pesos francs")
+TASKS = listed("buy milk,call mom,feed the cat,water the plants,pay the rent,clean the car", ",")
+SKIES = listed("sunny cloudy rainy windy snowy foggy clear")
 
 
 def _clock(rng: random.Random) -> str:
@@ -144,7 +146,7 @@ KINDS: list[Kind] = [
         (
             "(send|write|text) {to} (a message|this|a note|a text|the message)[ saying| that says]: {text}",
             "(tell|text|message|write to|answer|reply to|inform) {to}[ and say| this|]: {text}",
-            "(send|write|text|pass) (the message|the words|the text|) \"{text}\" to {to}[ for me]",
+            '(send|write|text|pass) (the message|the words|the text|) "{text}" to {to}[ for me]',
             "(let {to} know|drop {to} a line|get a message to {to}[ that says| saying|])[:] {text}",
             "<can> you <kindly> (send|write|text) {to} (this|a message|a note|the words): {text}",
             "(I want|I need|I'd like) to (tell|text|write|message) {to}: {text}",
@@ -156,7 +158,10 @@ KINDS: list[Kind] = [
     Kind(
         "send_email email mail write_email send_mail compose_email",
         ("Send an email [to a person]", "Write an email"),
-        (("to", "string", "recipient address person"), ("subject", "string", "topic title heading")),
+        (
+            ("to", "string", "recipient address person"),
+            ("subject", "string", "topic title heading"),
+        ),
         lambda rng: {"to": words.any_name(rng), "subject": words.any_word(rng)},
         (
             "(send|write) (an email|a mail|mail|email) to {to} (about|with the subject|on|titled|called|"

@@ -13,6 +13,7 @@ from ci.demo_model.dialogue.small_talk import small_talk
 from ci.demo_model.dialogue.tool_table import KINDS, OK, Kind
 from ci.demo_model.grammar import expand
 from ci.demo_model.phrasing import fill, phrase
+from ci.demo_model.tables import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,7 @@ def _camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-def _signature(
-    rng: random.Random, kind: Kind, name: str, keys: dict[str, str]
-) -> dict[str, Any]:
+def _signature(rng: random.Random, kind: Kind, name: str, keys: dict[str, str]) -> dict[str, Any]:
     described = rng.random() < 0.25
     properties: dict[str, Any] = {}
     for role, json_type, _ in kind.parameters:
@@ -62,21 +61,21 @@ def _signature(
     return {"type": "function", "function": {**function, "parameters": parameters}}
 
 
-VERBS = (
+VERBS = listed(
     "book reserve start stop create delete find show open close rent cancel check update move paint "
     "wash print record scan lock unlock pack ship count track rate share sort mix clean load"
-).split()
-PLACE_ROLES = "city place restaurant hotel shop station airport museum address".split()
-PERSON_ROLES = "person name guest customer friend user driver doctor owner player".split()
-COUNT_ROLES = "guests people seats nights days copies hours pages tickets rooms bottles".split()
-DAY_ROLES = "day date weekday".split()
+)
+PLACE_ROLES = listed("city place restaurant hotel shop station airport museum address")
+PERSON_ROLES = listed("person name guest customer friend user driver doctor owner player")
+COUNT_ROLES = listed("guests people seats nights days copies hours pages tickets rooms bottles")
+DAY_ROLES = listed("day date weekday")
 
 
 def invented_kind(rng: random.Random) -> Kind:
     """A tool nobody has seen: a verb, a noun, and parameters a sentence can name."""
     verb = rng.choice(VERBS)
     noun = rng.choice(words.vocabulary()) if rng.random() < 0.8 else words.made_up(rng)
-    roles = rng.sample("place person count day plain number".split(), rng.choice([1, 1, 2, 2, 3]))
+    roles = rng.sample(listed("place person count day plain number"), rng.choice([1, 1, 2, 2, 3]))
     parameters, values, tails = [], {}, []
     for role in roles:
         key, json_type, value, tail = _invented_parameter(rng, role)
@@ -123,7 +122,7 @@ def _invented_parameter(rng: random.Random, role: str) -> tuple[str, str, Any, s
 
 def tool_conversation(rng: random.Random) -> Conversation:
     """One to five tools; usually one of them is needed, sometimes none is."""
-    count = rng.choice([1, 1, 2, 2, 2, 3, 3, 4, 5])
+    count = rng.choice([1, 1, 2, 2, 2, 3, 3, 4])
     kinds = rng.sample(KINDS, count)
     for index in range(count):
         if rng.random() < 0.25:
@@ -134,12 +133,12 @@ def tool_conversation(rng: random.Random) -> Conversation:
         conversation.system = rng.choice(SYSTEMS)
     if rng.random() < 0.25:
         conversation.turns += _without_tool(rng, kinds)
-    if conversation.turns and rng.random() < 0.5:
+    if conversation.turns and rng.random() < 0.25:
         return conversation
-    for _ in range(rng.choice([1, 1, 1, 2])):
+    for _ in range(rng.choice([1, 2, 2, 3, 4])):
         conversation.turns += _use(rng, rng.choice(offers))
-    if rng.random() < 0.15:
-        conversation.turns += _without_tool(rng, kinds)
+        if rng.random() < 0.15:
+            conversation.turns += _without_tool(rng, kinds)
     return conversation
 
 

@@ -3,6 +3,7 @@
 import random
 
 from ci.demo_model.phrasing import phrase
+from ci.demo_model.tables import listed
 from ci.demo_model.words import any_name, any_word, made_up
 
 Turn = tuple[str, str]
@@ -90,44 +91,51 @@ TASKS = [
     "give me (advice|tips|help|a plan) (on|about|for|with) ({topic}|my taxes|my marriage|investing|"
     "my career|my garden|my homework on {topic})",
 ]
-EVENTS = (
+EVENTS = listed(
     "World Cup,Olympic Games,Super Bowl,election,Tour de France,Nobel Prize,Champions League,"
     "Eurovision contest,World Series,chess championship,Oscars,marathon,Wimbledon final,Grammys,"
-    "presidential election,soccer match,Stanley Cup,final"
-).split(",")
-PEOPLE = (
+    "presidential election,soccer match,Stanley Cup,final",
+    ",",
+)
+PEOPLE = listed(
     "Albert Einstein,Napoleon,Shakespeare,Mozart,Isaac Newton,Cleopatra,Marie Curie,Julius Caesar,"
     "Leonardo da Vinci,Elvis,Lincoln,Beethoven,Plato,Picasso,Gandhi,Galileo,Darwin,Columbus,"
-    "Aristotle,Michael Jordan,Madonna,Taylor Swift,Alan Turing,Van Gogh,Homer,Dante,Goethe"
-).split(",")
-WORKS = (
+    "Aristotle,Michael Jordan,Madonna,Taylor Swift,Alan Turing,Van Gogh,Homer,Dante,Goethe",
+    ",",
+)
+WORKS = listed(
     "Hamlet,the Mona Lisa,the Eiffel Tower,Don Quixote,the telephone,the light bulb,Harry Potter,"
     "Star Wars,the Bible,penicillin,the Great Wall,the Titanic,Faust,the Ninth Symphony,Titanic,"
     "the steam engine,the Lord of the Rings,the Colosseum,Romeo and Juliet,the Matrix,Avatar,"
-    "Frozen,the newest Batman movie,the last Star Trek film,Moby Dick,the Odyssey,War and Peace"
-).split(",")
-WARS = (
+    "Frozen,the newest Batman movie,the last Star Trek film,Moby Dick,the Odyssey,War and Peace",
+    ",",
+)
+WARS = listed(
     "First World War,Cold War,French Revolution,Roman Empire,Middle Ages,Second World War,Civil War,"
-    "Industrial Revolution,Ice Age,Renaissance,Vietnam War,gold rush"
-).split(",")
-DEVICES = (
+    "Industrial Revolution,Ice Age,Renaissance,Vietnam War,gold rush",
+    ",",
+)
+DEVICES = listed(
     "refrigerator,airplane,microwave,nuclear reactor,transistor,car engine,vacuum cleaner,telescope,"
     "bicycle pump,submarine,helicopter,washing machine,battery,laser,camera,printer,drone,satellite,"
-    "toaster,elevator,compiler,guitar amplifier,radio,keyboard,motorcycle,television"
-).split(",")
-TOPICS = (
+    "toaster,elevator,compiler,guitar amplifier,radio,keyboard,motorcycle,television",
+    ",",
+)
+TOPICS = listed(
     "quantum physics,photosynthesis,democracy,inflation,general relativity,black holes,philosophy,"
     "the stock market,DNA,evolution,machine learning,blockchain,gravity,the human heart,capitalism,"
     "climate change,electricity,Buddhism,thermodynamics,plate tectonics,the immune system,poetry,"
     "artificial intelligence,music theory,linear algebra,marketing,psychology,geology,chemistry,"
     "the French language,ancient Greece,string theory,economics,volcanoes,vaccines,nuclear power,"
-    "world history,opera,politics,law,medicine,astronomy,tax law,baseball,yoga,calculus,love"
-).split(",")
-DISHES = (
+    "world history,opera,politics,law,medicine,astronomy,tax law,baseball,yoga,calculus,love",
+    ",",
+)
+DISHES = listed(
     "lasagna,pancakes,a chocolate cake,tomato soup,paella,curry,bread,risotto,sushi,roast chicken,"
-    "an omelette,ramen,apple pie,goulash,tacos,pizza dough,cheesecake,stew"
-).split(",")
-FIRMS = "Apple Google Tesla Amazon Microsoft Nokia Siemens Toyota Samsung Intel".split()
+    "an omelette,ramen,apple pie,goulash,tacos,pizza dough,cheesecake,stew",
+    ",",
+)
+FIRMS = listed("Apple Google Tesla Amazon Microsoft Nokia Siemens Toyota Samsung Intel")
 
 
 def unknown(rng: random.Random) -> list[Turn]:

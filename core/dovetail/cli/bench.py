@@ -50,15 +50,16 @@ def add_arguments(parser: Parser) -> None:
     group.add_argument("--output-len", type=whole, default=64, metavar="N", help="tokens (64)")
     group.add_argument("--concurrency", type=whole, default=8, metavar="N", help="clients (8)")
     group.add_argument("--requests", type=whole, default=32, metavar="N", help="in all (32)")
-    group.add_argument("--api-key", metavar="KEY", help="for a server")
+    group.add_argument("--api-key", action="append", metavar="KEY", help="for a server")
     group.add_argument("--json", action="store_true", help="as JSON")
     add_engine(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Run the load and print what was measured."""
-    flags = {name: value for name, value in flags_of(given).items() if name != "api_key"}
-    result = asyncio.run(_bench(given, merge(flags).engine))
+    settings = merge(flags_of(given))
+    key = next(iter(settings.server.api_key), None)
+    result = asyncio.run(_bench(given, settings.engine, key))
     if given.json:
         print(json.dumps(result))
     else:
@@ -67,8 +68,10 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-async def _bench(given: argparse.Namespace, config: EngineConfig) -> dict[str, Any]:
-    source = await open_source(config.model, config, api_key=given.api_key)
+async def _bench(
+    given: argparse.Namespace, config: EngineConfig, key: str | None
+) -> dict[str, Any]:
+    source = await open_source(config.model, config, api_key=key)
     try:
         draw = random.Random(config.seed or 0)
         prompts = [

@@ -30,17 +30,18 @@ def add_arguments(parser: Parser) -> None:
         parser, positional=True, text="directory, hub id, demo (the default), or a server's URL"
     )
     parser.add_argument("--system", metavar="TEXT", help="system message")
-    parser.add_argument("--api-key", metavar="KEY", help="for a server")
+    parser.add_argument("--api-key", action="append", metavar="KEY", help="for a server")
     add_sampling(parser)
     add_engine(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Read messages and answer them until /exit or the end of input."""
-    flags = {name: value for name, value in flags_of(given).items() if name != "api_key"}
-    config = merge(flags).engine
+    settings = merge(flags_of(given))
+    key = next(iter(settings.server.api_key), None)
+    config = settings.engine
     with asyncio.Runner() as runner:
-        source = runner.run(open_source(config.model, config, api_key=given.api_key))
+        source = runner.run(open_source(config.model, config, api_key=key))
         try:
             Conversation(runner, source, sampling_of(given), given.system).run()
         finally:

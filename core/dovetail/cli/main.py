@@ -46,6 +46,12 @@ class Parser(argparse.ArgumentParser):
         sys.stderr.write(f"error: {message}; see {self.prog} --help\n")
         raise SystemExit(2)
 
+    def shorten_usage(self) -> None:
+        """Name the words that are not flags; the groups below list the flags."""
+        words = [a for a in self._actions if not a.option_strings]
+        shown = [f"[{a.metavar}]" if a.nargs == "?" else str(a.metavar) for a in words]
+        self.usage = " ".join([self.prog, *shown, "[options]"])
+
     def flags(self) -> list[str]:
         """All flags of this parser."""
         return [flag for action in self._actions for flag in action.option_strings]
@@ -89,9 +95,10 @@ def _run(arguments: list[str]) -> int:
     if name not in COMMANDS:
         kind = "option" if name.startswith("-") else "command"
         top.error(f"there is no {kind} {name!r}{suggestion(name, COMMANDS)}")
-    parser = Parser(prog=f"dovetail {name}", description=COMMANDS[name])
+    parser = Parser(prog=f"dovetail {name}", description=COMMANDS[name].capitalize() + ".")
     command = importlib.import_module(f".{name}", __package__)
     command.add_arguments(parser)
+    parser.shorten_usage()
     given, unknown = parser.parse_known_args(arguments[1:])
     for word in unknown:
         known = suggestion(word.partition("=")[0], parser.flags())

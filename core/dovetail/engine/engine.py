@@ -46,7 +46,7 @@ class Engine:
     """Requests in, outputs out, a step at a time. Not thread-safe: one thread calls it.
 
     program    the model, compiled for the scheduler's largest step
-    scheduler  who advances
+    scheduler  who advances; it plans for one cache group, and all groups follow it
     closing    called by `close`, in order
     """
 
@@ -56,12 +56,14 @@ class Engine:
         scheduler: Scheduler,
         info: EngineInfo,
         *,
+        cache_groups: int = 1,
         closing: Sequence[Callable[[], None]] = (),
     ) -> None:
         self.info = info
         self._program = program
         self._scheduler = scheduler
         self._parameters = SlotParameters(info.max_num_seqs)
+        self._cache_groups = cache_groups
         self._closing = list(closing)
         self._inflight: deque[_Step] = deque()
         self._depth = scheduler.steps_in_flight
@@ -126,6 +128,8 @@ class Engine:
 
     def _launch(self, plan: Plan) -> None:
         batch, rows, columns = pack(plan, self._parameters)
+        batch.tables *= self._cache_groups  # one id names a block in every group
+        batch.copies *= self._cache_groups
         step = _Step(plan, self._program.run(batch), rows, columns, self._deferred(plan))
         self._inflight.append(step)
         self._steps += 1

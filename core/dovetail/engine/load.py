@@ -129,7 +129,13 @@ def _assemble(
         num_blocks=sizes.num_blocks - 1,
     )
     log.info("ready info=%s", info)
-    return Engine(program, scheduler, info, closing=(model.close, prepared.device.close))
+    return Engine(
+        program,
+        scheduler,
+        info,
+        cache_groups=len(prepared.graph.cache),
+        closing=(model.close, prepared.device.close),
+    )
 
 
 def _allocate(config: EngineConfig, prepared: Prepared, model: LoadedModel) -> tuple[Sizes, Shape]:

@@ -166,6 +166,9 @@ class Generation:
             if self.gone:
                 return None
             raise EngineStopped("the engine was stopped before the reply was complete; try again")
+        if output.finish is FinishReason.ERROR:
+            choice.reply.finish = output.finish
+            choice.timing.finished(output.finish)
         if output.prompt_logprobs is not None:
             choice.prompt_logprobs = output.prompt_logprobs
         delta = choice.reply.feed(output)

@@ -113,6 +113,7 @@ async def _serve(
     from .app import create_app
 
     app = create_app(served, api_keys=server.api_key)
+    say(_engine_line(served))
     try:
         return await _listen(
             app, served, server, listener, lambda: say(_ready_line(app, served, listener))
@@ -236,6 +237,16 @@ def _uvicorn(app: Gate, server: ServerConfig) -> uvicorn.Server:
             timeout_keep_alive=30,
             backlog=BACKLOG,
         )
+    )
+
+
+def _engine_line(served: Served) -> str:
+    """What was chosen to run the model on, and how much fits."""
+    info = served.engine.info
+    fallbacks = f", {info.fallbacks} nodes on fallbacks" if info.fallbacks else ""
+    return (
+        f"engine: {info.platform}, {info.device}; {info.dtype}, weights {info.weights}, cache {info.cache_form}{fallbacks}; "
+        f"context {info.max_model_len}, {info.max_num_seqs} sequences, {info.num_blocks * info.block_size} tokens of cache"
     )
 
 

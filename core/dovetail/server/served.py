@@ -16,7 +16,9 @@ from dovetail.text.model import TextModel
 from .limits import MAX_BODY_BYTES
 from .metrics import Metrics
 
-LONG_CHARACTERS = 16_384  # below this a hop to a thread costs more than the work
+LONG_CHARACTERS = (
+    4_096  # about a millisecond of tokenizing; below it a hop to a thread is not worth it
+)
 T = TypeVar("T")
 
 

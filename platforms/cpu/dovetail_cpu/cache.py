@@ -7,7 +7,7 @@ import mmap
 import numpy as np
 import openvino as ov
 from dovetail.errors import OutOfMemory
-from dovetail.graph.graph import CacheGroup
+from dovetail.graph import CacheGroup
 from dovetail.platform import I32
 from numpy.typing import NDArray
 

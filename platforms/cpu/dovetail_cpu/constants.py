@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import openvino as ov
-from dovetail.graph.graph import Weight
+from dovetail.graph import Weight
 from dovetail.platform import WeightSource
 from numpy.typing import ArrayLike, NDArray
 from openvino import opset16 as ops

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from dovetail.graph.graph import Graph, Value, Weight
+from dovetail.graph import Graph, Value, Weight
 from dovetail.platform import Batch, Shape
 
 from .paged import BLOCK_SIZE
 
 _F32_BYTES = 4
-_VALUES_ALIVE = 3
+_VALUES_ALIVE = 4
 """Values of the widest kind that OpenVINO keeps at once; it reuses memory between layers."""
+_KERNEL_BYTES = 64 << 20
+"""Generated kernels and their scratch memory."""
 _WARM_UP_TOKENS = 256
 
 
@@ -52,7 +54,7 @@ def activation_bytes(graph: Graph, shape: Shape) -> int:
     results = set(graph.outputs.values())
     inner = [size(value) for name, value in graph.values.items() if name not in results]
     outputs = sum(size(graph.values[name]) for name in results)
-    return _VALUES_ALIVE * max(inner, default=0) + 2 * outputs
+    return _KERNEL_BYTES + _VALUES_ALIVE * max(inner, default=0) + 2 * outputs
 
 
 def warm_up_batches(graph: Graph, shape: Shape) -> Iterator[Batch]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import openvino as ov
 from dovetail.errors import PlatformError
-from dovetail.graph.graph import BF16, F16, F32, INT8, Graph, Node, WeightForm
+from dovetail.graph import BF16, F16, F32, INT8, Graph, Node, WeightForm
 from dovetail.platform import (
     CacheForm,
     Capabilities,
@@ -22,7 +22,8 @@ from .lower import lower
 from .lowering import attention_widths
 from .model import CpuModel
 from .ops import ACTIVATIONS, LOWERINGS
-from .paged import BLOCK_SIZE, TYPES, AttentionWidths, trial
+from .paged import BLOCK_SIZE, TYPES, AttentionWidths
+from .trial import trial
 
 _CAPABILITY = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
 _USUAL = AttentionWidths(heads=4, kv_heads=2, key_width=64, value_width=64)

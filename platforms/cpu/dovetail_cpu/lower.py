@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import openvino as ov
-from dovetail.graph.graph import Graph
+from dovetail.graph import Graph
 from dovetail.platform import WeightSource
 from numpy.typing import NDArray
 from openvino import opset16

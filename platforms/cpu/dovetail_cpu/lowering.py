@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import openvino as ov
-from dovetail.graph.graph import Graph, Node
+from dovetail.graph import Graph, Node
 from dovetail.platform import WeightSource
 from openvino import opset16 as ops
 
@@ -81,7 +81,7 @@ class Lowering:
             caches,
             step,
             widths,
-            scale=_number(node.attributes["scale"]),
+            scale=number(node, "scale"),
             window=_window(node),
         )
         return reshape(made, [-1, widths.heads, widths.value_width])
@@ -119,10 +119,20 @@ def flatten(value: ov.Output, width: int) -> ov.Output:
     return reshape(value, [-1, width])
 
 
-def _number(attribute: object) -> float:
-    if not isinstance(attribute, int | float):
-        raise ValueError(f"a number is needed, not {attribute!r}")
-    return float(attribute)
+def number(node: Node, name: str, default: float | None = None) -> float:
+    """An attribute that is a number; ValueError where it is not."""
+    value = node.attributes.get(name, default)
+    if not isinstance(value, int | float):
+        raise ValueError(f"{name} of node {node.name} is {value!r}; a number is needed")
+    return float(value)
+
+
+def numbers(node: Node, name: str) -> tuple[float, ...]:
+    """An attribute that is a list of numbers; ValueError where it is not."""
+    value = node.attributes.get(name)
+    if not isinstance(value, tuple):
+        raise ValueError(f"{name} of node {node.name} is {value!r}; numbers are needed")
+    return tuple(float(item) for item in value)
 
 
 def _window(node: Node) -> int | None:

@@ -6,28 +6,24 @@ contract asks; they share weights, cache and OpenVINO's one stream of execution.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import contextlib
 
 import numpy as np
 import openvino as ov
 from dovetail.errors import CacheLost, OutOfMemory, PlatformError
-from dovetail.graph.graph import Graph
+from dovetail.graph import Graph
 from dovetail.platform import (
-    F32,
     I32,
     Batch,
     KVLayout,
-    LateEdits,
     LoadedModel,
     Pending,
     Program,
     Ready,
-    SamplingColumns,
     Shape,
     Ticket,
-    Tokens,
 )
+from dovetail_sdk.registers import Registers
 from dovetail_sdk.sampling import HostSampler
 from numpy.typing import NDArray
 
@@ -36,9 +32,10 @@ from .cache import BlockCache, BlockShapes, group_block_bytes
 from .feed import Feed, Limits
 from .lower import Lowered
 from .lowering import group_widths
-from .paged import BLOCK_SIZE, cache_shapes, trial
+from .paged import BLOCK_SIZE, cache_shapes
 from .settings import compile_settings
-from .slots import Registers
+from .step import CpuPending, Lane
+from .trial import trial
 
 
 class CpuModel(LoadedModel):
@@ -46,8 +43,8 @@ class CpuModel(LoadedModel):
 
     def __init__(self, core: ov.Core, graph: Graph, lowered: Lowered) -> None:
         self.graph = graph
-        self.sampler = _sampler(graph)
-        self.registers = Registers()
+        self._sampler = make_sampler(graph)
+        self._registers = Registers()
         self._core = core
         self._lowered: Lowered | None = lowered
         self._compiled: ov.CompiledModel | None = None
@@ -55,6 +52,7 @@ class CpuModel(LoadedModel):
         self._cache: BlockCache | None = None
         self._lanes: list[Lane] = []
         self._turn = 0
+        self._packed = False
         self._running: CpuPending | None = None
         self._vocabulary = cost.embedding_rows(graph)
 
@@ -65,12 +63,13 @@ class CpuModel(LoadedModel):
         return tuple(group_block_bytes(group, shapes, layout.form) for group, shapes in pairs)
 
     def workspace(self, shape: Shape) -> int:
-        packed = 0 if self._lanes else cost.packed_weight_bytes(self.graph)
+        packed = 0 if self._packed else cost.packed_weight_bytes(self.graph)
         return packed + cost.activation_bytes(self.graph, shape)
 
     def allocate(self, layout: KVLayout, num_blocks: tuple[int, ...]) -> None:
         shapes = self._shapes(layout)
-        self._settle()
+        with contextlib.suppress(CacheLost):  # that is why it is called again
+            self._settle()
         self._cache = None
         self._lanes = []
         self._compile(layout.form)
@@ -139,6 +138,7 @@ class CpuModel(LoadedModel):
         for batch in cost.warm_up_batches(self.graph, shape):
             lane.start(batch, batch.tokens, self._limits())
             lane.request.wait()
+        self._packed = True
         return CpuProgram(self, shape)
 
     def run(self, batch: Batch) -> Pending:
@@ -149,15 +149,13 @@ class CpuModel(LoadedModel):
                 self._blocks().copy(group, copies[:, 0], copies[:, 1])
         lane = self._lanes[self._turn]
         self._turn ^= 1
-        lane.start(batch, self.registers.resolve(batch.tokens), self._limits())
-        self._running = CpuPending(self, lane)
+        lane.start(batch, self._registers.resolve(batch.tokens), self._limits())
+        self._running = CpuPending(lane.request, self._sampler, self._registers)
         return self._running
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(CacheLost):  # the step's owner is told; closing never raises
             self._settle()
-        except CacheLost:
-            pass  # the step's owner has been or will be told; closing never raises
         self._running = None
         self._lanes = []
         self._compiled = None  # before the memory it reads
@@ -191,7 +189,7 @@ class CpuModel(LoadedModel):
             raise PlatformError("the model is closed; load it again")
         if self._compiled is not None and self._form == form:
             return
-        self._compiled = None
+        self._compiled, self._packed = None, False
         settings = compile_settings(self.graph, form)
         try:
             self._compiled = self._core.compile_model(self._lowered.model, "CPU", settings)
@@ -200,26 +198,6 @@ class CpuModel(LoadedModel):
         except RuntimeError as error:
             raise PlatformError(f"OpenVINO cannot compile {self.graph.name}: {error}") from error
         self._form = form
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """An infer request and what feeds it."""
-
-    request: ov.InferRequest
-    feed: Feed
-
-    def start(self, batch: Batch, tokens: I32, limits: Limits) -> None:
-        """Fill the inputs and start; returns while the step runs."""
-        self.feed.set(batch, tokens, limits)
-        self.request.start_async()
-
-
-def _sampler(graph: Graph) -> HostSampler | None:
-    """For the logits of the graph, None if it has none."""
-    if "logits" not in graph.outputs:
-        return None
-    return HostSampler(int(graph.values[graph.outputs["logits"]].shape[-1]))
 
 
 class CpuProgram(Program):
@@ -233,43 +211,8 @@ class CpuProgram(Program):
         return self._model.run(batch)
 
 
-class CpuPending(Pending):
-    """One step; its outputs are read in place until the next-but-one run."""
-
-    def __init__(self, model: CpuModel, lane: Lane) -> None:
-        self._model = model
-        self._request: Any = lane.request
-        self._finished = False
-        self._failure: str | None = None
-
-    def done(self) -> bool:
-        return self._finished or bool(self._request.wait_for(0))
-
-    def wait(self) -> None:
-        if not self._finished:
-            try:
-                self._request.wait()
-            except Exception as error:  # whatever OpenVINO threw: the cache may be half written
-                self._failure = f"OpenVINO failed in a step: {error}"
-            self._finished = True
-        if self._failure is not None:
-            raise CacheLost(self._failure)
-
-    def sample(
-        self, rows: I32, columns: SamplingColumns, late: LateEdits | None = None
-    ) -> Ticket[Tokens]:
-        if self._model.sampler is None:
-            raise ValueError(
-                f"the graph has no logits, only {', '.join(self._model.graph.outputs)}"
-            )
-        tokens = self._model.sampler.sample(self._output("logits"), rows, columns, late)
-        self._model.registers.write(columns.slot, tokens.ids)
-        return Ready(tokens)
-
-    def fetch(self, output: str, rows: I32) -> Ticket[F32]:
-        return Ready(np.ascontiguousarray(self._output(output)[rows]))
-
-    def _output(self, name: str) -> F32:
-        self.wait()
-        data: F32 = self._request.get_tensor(name).data
-        return data
+def make_sampler(graph: Graph) -> HostSampler | None:
+    """For the logits of the graph, None if it has none."""
+    if "logits" not in graph.outputs:
+        return None
+    return HostSampler(int(graph.values[graph.outputs["logits"]].shape[-1]))

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-from dovetail.graph.graph import Node
+from dovetail.graph import Node
 from openvino import opset16 as ops
 
 from .constants import constant
-from .lowering import CacheWrite, Lowering, reshape
+from .lowering import CacheWrite, Lowering, number, numbers, reshape
 
 Lower = Callable[[Lowering, Node], list[ov.Output]]
 
@@ -54,14 +54,14 @@ def add_rms_norm(state: Lowering, node: Node) -> list[ov.Output]:
 def _rms(state: Lowering, node: Node, x: ov.Output) -> ov.Output:
     """x / sqrt(mean(x^2) + eps) * weight, spelt as the pattern that becomes one RMS kernel."""
     square = ops.reduce_mean(ops.power(x, constant(2, np.float32)), constant([-1], np.int64), True)
-    root = ops.sqrt(ops.add(square, constant(node.attributes["eps"], np.float32)))
+    root = ops.sqrt(ops.add(square, constant(number(node, "eps"), np.float32)))
     scaled = ops.multiply(x, ops.divide(constant(1, np.float32), root))
     return ops.multiply(state.weights.vector(node.weights["weight"]), scaled).output(0)
 
 
 def layer_norm(state: Lowering, node: Node) -> list[ov.Output]:
     (x,) = state.inputs(node)
-    eps = float(node.attributes["eps"])
+    eps = number(node, "eps")
     made = ops.mvn(x, constant([-1], np.int64), True, eps, "inside_sqrt")
     made = ops.multiply(made, state.weights.vector(node.weights["weight"]))
     if bias := node.weights.get("bias"):
@@ -72,10 +72,10 @@ def layer_norm(state: Lowering, node: Node) -> list[ov.Output]:
 def rope(state: Lowering, node: Node) -> list[ov.Output]:
     """Rotates the first 2 * n of D on [T, H, 1, D], the rank for which the pattern becomes one RoPE kernel."""
     x = state.value(node.inputs[0])
-    frequencies = tuple(node.attributes["frequencies"])
+    frequencies = numbers(node, "frequencies")
     heads, width = state.width(node.inputs[0], 1), state.width(node.inputs[0], 2)
     rotated = 2 * len(frequencies)
-    tables = state.rotary_tables(node.inputs[1], frequencies, float(node.attributes["factor"]))
+    tables = state.rotary_tables(node.inputs[1], frequencies, number(node, "factor", 1.0))
     turned = reshape(_slice(x, 2, 0, rotated) if rotated < width else x, [-1, heads, 1, rotated])
     if node.attributes.get("interleaved"):
         turned = _pairs_to_halves(turned, heads, rotated)
@@ -118,7 +118,7 @@ def kv_write(state: Lowering, node: Node) -> list[ov.Output]:
 
 def attention(state: Lowering, node: Node) -> list[ov.Output]:
     query = state.value(node.inputs[0])
-    kv_heads = int(node.attributes["kv_heads"])
+    kv_heads = int(number(node, "kv_heads"))
     return [state.attend(node, query, state.written[node.inputs[1]], kv_heads)]
 
 
@@ -155,23 +155,23 @@ def mul(state: Lowering, node: Node) -> list[ov.Output]:
 
 def scale(state: Lowering, node: Node) -> list[ov.Output]:
     (x,) = state.inputs(node)
-    return _one(ops.multiply(x, constant(node.attributes["factor"], np.float32)))
+    return _one(ops.multiply(x, constant(number(node, "factor"), np.float32)))
 
 
 def soft_cap(state: Lowering, node: Node) -> list[ov.Output]:
     (x,) = state.inputs(node)
-    cap = constant(node.attributes["cap"], np.float32)
+    cap = constant(number(node, "cap"), np.float32)
     return _one(ops.multiply(ops.tanh(ops.divide(x, cap)), cap))
 
 
 def split(state: Lowering, node: Node) -> list[ov.Output]:
     (x,) = state.inputs(node)
-    return _split(x, list(node.attributes["sizes"]))
+    return _split(x, [int(size) for size in numbers(node, "sizes")])
 
 
 def reshape_trailing(state: Lowering, node: Node) -> list[ov.Output]:
     (x,) = state.inputs(node)
-    return [reshape(x, [-1, *node.attributes["shape"]])]
+    return [reshape(x, [-1, *(int(length) for length in numbers(node, "shape"))])]
 
 
 def take_rows(state: Lowering, node: Node) -> list[ov.Output]:

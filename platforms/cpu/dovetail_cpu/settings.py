@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dovetail.graph.graph import Graph
+from dovetail.graph import Graph
 
 from . import host
 

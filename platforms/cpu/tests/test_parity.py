@@ -1,52 +1,23 @@
 """f32 on the CPU platform against transformers in f32, for every family and rope type."""
 
+from typing import Any
 
 import numpy as np
 import pytest
 from cpu_driver import Driver, Reference, blocks_for, prompt
 from dovetail.platform import Device
-from dovetail_sdk.testing.checkpoints import write_checkpoint
+from dovetail_sdk.testing import FAMILIES, write_checkpoint
 
-LLAMA3 = {
-    "rope_type": "llama3",
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}
-YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
-
-MODELS: dict[str, dict[str, object]] = {
-    "llama": {},
-    "llama tied": {"tie_word_embeddings": True},
-    "llama biases": {"attention_bias": True, "mlp_bias": True},
-    "llama wide heads": {"head_dim": 48},
-    "llama one kv head": {"num_key_value_heads": 1},
-    "llama gelu": {"hidden_act": "gelu"},
-    "llama linear": {"rope_scaling": {"rope_type": "linear", "factor": 2.0}},
-    "llama llama3": {"rope_scaling": LLAMA3},
-    "llama yarn": {"rope_scaling": YARN},
-    "mistral": {"architectures": ["MistralForCausalLM"], "sliding_window": None},
-    "mistral window": {"architectures": ["MistralForCausalLM"], "sliding_window": 24},
-    "mistral window of blocks": {"architectures": ["MistralForCausalLM"], "sliding_window": 64},
-    "qwen2": {"architectures": ["Qwen2ForCausalLM"]},
-    "qwen2 tied": {"architectures": ["Qwen2ForCausalLM"], "tie_word_embeddings": True},
-    "qwen2 some windows": {
-        "architectures": ["Qwen2ForCausalLM"],
-        "use_sliding_window": True,
-        "sliding_window": 24,
-        "max_window_layers": 1,
-    },
-    "qwen3": {"architectures": ["Qwen3ForCausalLM"]},
-    "qwen3 wide heads tied": {
-        "architectures": ["Qwen3ForCausalLM"],
-        "head_dim": 64,
-        "tie_word_embeddings": True,
-    },
+MODELS: dict[str, dict[str, Any]] = {
+    **FAMILIES,
+    "llama-gelu": {"hidden_act": "gelu"},
+    "llama-narrow-heads": {"head_dim": 8},
+    "mistral-window-of-blocks": {"architectures": ["MistralForCausalLM"], "sliding_window": 64},
+    "qwen3-wide-heads": {"architectures": ["Qwen3ForCausalLM"], "head_dim": 128},
 }
 
 
-@pytest.fixture(scope="module", params=MODELS, ids=lambda name: name.replace(" ", "-"))
+@pytest.fixture(scope="module", params=MODELS)
 def pair(
     request: pytest.FixtureRequest, device: Device, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Driver, Reference]:

@@ -114,7 +114,6 @@ def test_a_step_finishes_without_being_waited_for(driver):
     ("row", "words"),
     [
         (([400], 0, [5]), "vocabulary has 320"),
-        (([~0, -400], 0, [5]), "slot"),
         (([4], 0, [40]), "block ids"),
         (([4], 0, [-1]), "block ids"),
         (([4], 64, [5, 6]), "needs 3 blocks"),

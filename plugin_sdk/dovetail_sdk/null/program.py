@@ -51,7 +51,8 @@ class NullProgram(Program):
             return np.asarray(model.digests().contexts(batch, tokens)[batch.outputs])
 
         job = model.order.issue(step)
-        model.in_flight.append(job)
+        if model.strict:
+            model.in_flight.append(job)
         return NullPending(model, job, batch.outputs.size)
 
 
@@ -110,74 +111,6 @@ class NullPending(Pending):
             return _fraction(mix(words))
 
         return model.order.issue(numbers)
-
-
-def sample(
-        self, rows: I32, columns: SamplingColumns, late: LateEdits | None = None
-    ) -> Ticket[Tokens]:
-        model = self._model
-        if model.strict:
-            check_sampled(rows, self._outputs)
-            model.calls.check_sample(self._run)
-            rows, columns, late = rows.copy(), copy_of(columns), copy_of(late)
-            model.calls.sampled(columns.slot)
-
-        def draw() -> Tokens:
-            tokens = sample(self._step.result()[rows], columns, late, model.vocab_size)
-            model.registers.write(columns.slot, tokens.ids)
-            return tokens
-
-        return model.order.issue(draw)
-
-    def fetch(self, output: str, rows: I32) -> Ticket[F32]:
-        """Logits that are 1 for the next token and 0 otherwise, or numbers in [0, 1) made from the context."""
-        model = self._model
-        if output not in model.graph.outputs:
-            raise ValueError(
-                f"the graph has no output {output!r}; it has {list(model.graph.outputs)}"
-            )
-        width = int(model.graph.values[model.graph.outputs[output]].shape[-1])
-        if model.strict:
-            check_sampled(rows, self._outputs)
-            model.calls.check_fetch(self._run)
-        rows = rows.copy()
-
-        def numbers() -> F32:
-            contexts = self._step.result()[rows]
-            if output == "logits":
-                logits = np.zeros((rows.size, width), np.float32)
-                logits[np.arange(rows.size), _ids(mix(contexts), width)] = 1
-                return logits
-            words = np.add.outer(contexts, np.arange(width, dtype=np.uint64))
-            return _fraction(mix(words))
-
-        return model.order.issue(numbers)
-
-
-class Registers:
-    """The token that each slot sampled last; slot 0 is scrap."""
-
-    def __init__(self) -> None:
-        self._tokens: I32 = np.zeros(1, np.int32)
-
-    def resolve(self, tokens: I32) -> I32:
-        """Tokens with every ~v replaced by what slot v sampled last."""
-        late = tokens < 0
-        if not late.any():
-            return tokens.copy()
-        slots = np.where(late, ~tokens, 0)
-        self._grow(int(slots.max()))
-        return np.where(late, self._tokens[slots], tokens)
-
-    def write(self, slots: I32, ids: I32) -> None:
-        """Keep ids [n] in slots [n], except where the slot is -1."""
-        self._grow(int(slots.max(initial=0)))
-        self._tokens[np.maximum(slots, 0)] = ids
-
-    def _grow(self, slot: int) -> None:
-        if slot >= self._tokens.size:
-            more = 2 * slot + 2 - self._tokens.size
-            self._tokens = np.concatenate([self._tokens, np.zeros(more, np.int32)])
 
 
 def sample(

@@ -145,12 +145,14 @@ class ReferenceModel(LoadedModel):
     def read_blocks(self, group: int, blocks: I32, out: NDArray[np.uint8]) -> Ticket[None]:
         """See BlockTransfer."""
         check_blocks("read_blocks", blocks, self.cache().num_blocks[group])
-        return Ready(self.cache().read_blocks(group, blocks, out))
+        self.cache().read_blocks(group, blocks, out)
+        return Ready(None)
 
     def write_blocks(self, group: int, blocks: I32, data: NDArray[np.uint8]) -> Ticket[None]:
         """See BlockTransfer."""
         check_blocks("write_blocks", blocks, self.cache().num_blocks[group])
-        return Ready(self.cache().write_blocks(group, blocks, data))
+        self.cache().write_blocks(group, blocks, data)
+        return Ready(None)
 
     def close(self) -> None:
         self._cache = None

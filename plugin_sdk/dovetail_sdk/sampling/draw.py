@@ -8,17 +8,20 @@ largest noise there is, and of the rest only words above a bound are looked at m
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from dovetail.platform import F32
 
-from .philox import F64, I64, WORD, group_words, noise
-from .ranking import SMALL, Ranking
+from .philox import F64, I64, WORD, Word, group_words, noise
+from .ranking import Ranking
 
 _NEAR = 64
 _FIRST = 256
-_GROUPS = 16384
+_LIST = 4096
+"""Rows cut to this many ids are lists."""
+_GROUPS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Candidates:
 
     def kept(self, ids: I64) -> I64:
         """Those of some ids that are not cut off."""
+        if self.floor == -math.inf:
+            return ids
         values = self.ranking.row[ids]
         inside = (values > self.floor) | ((values == self.floor) & (ids <= self.last))
         return np.asarray(ids[inside])
@@ -63,9 +68,9 @@ def candidates(ranking: Ranking, choice: Choice) -> Candidates:
     if not limited and choice.top_p >= 1:
         return _above_share(ranking, choice) if choice.min_p > 0 else _everything(ranking, choice)
     total = math.nan if limited else ranking.mass(choice.temperature)
-    for count in (choice.top_k,) if limited else (_FIRST, SMALL):
-        ids = ranking.at_least(count) if count <= SMALL else None
-        if ids is None or ids.size > 4 * SMALL:
+    for count in (choice.top_k,) if limited else (_FIRST, _LIST):
+        ids = ranking.at_least(count) if count <= _LIST else None
+        if ids is None or ids.size > 4 * _LIST:
             break
         values = ranking.row[ids]
         order = np.argsort(-values, kind="stable")
@@ -124,14 +129,14 @@ def _above_share(ranking: Ranking, choice: Choice) -> Candidates:
 
 def _everything(ranking: Ranking, choice: Choice) -> Candidates:
     """A row of which nothing was cut."""
-    found = Candidates(ranking, choice, np.empty(0, np.int64), True)
-    return _shortened(found, ranking.row.size)
+    ids = ranking.at_least(_NEAR)
+    return Candidates(ranking, choice, ids, wide=ids.size < ranking.row.size)
 
 
 def _shortened(found: Candidates, keep: int) -> Candidates:
     """With all `keep` ids if they are few, else with the largest ones."""
     ranking = found.ranking
-    if keep <= SMALL:
+    if keep <= _LIST:
         found.wide = False
         found.ids = found.kept(np.flatnonzero(ranking.row >= found.floor))
     else:
@@ -141,43 +146,108 @@ def _shortened(found: Candidates, keep: int) -> Candidates:
 
 def draw(rows: list[Candidates]) -> list[int]:
     """The drawn id of each row."""
+    found = _best(rows, [row.ids for row in rows])
+    wide = [index for index, row in enumerate(rows) if row.wide]
+    if wide:
+        some = [rows[index] for index in wide]
+        more = _survivors(some, [found[index][1] for index in wide])
+        lists = [
+            row.kept(np.append(ids, found[index][0]))
+            for index, row, ids in zip(wide, some, more, strict=True)
+        ]
+        for index, better in zip(wide, _best(some, lists), strict=True):
+            found[index] = better
+    return [winner for winner, _ in found]
+
+
+def _best(rows: list[Candidates], lists: list[I64]) -> list[tuple[int, float]]:
+    """The winner among a list of ids for each row, and its score: (logit - peak) / temperature + noise.
+
+    One call of the generator for all of them; ties go to the lowest id.
+    """
     if not rows:
         return []
-    ids = np.concatenate([row.ids for row in rows])
-    lengths = [row.ids.size for row in rows]
-    choices = [row.choice for row in rows]
-    position, low, high = (
-        np.repeat(np.array(words, np.uint64), lengths)
-        for words in (
-            [choice.position & 0xFFFFFFFF for choice in choices],
-            [choice.low for choice in choices],
-            [choice.high for choice in choices],
-        )
-    )
-    drawn = noise(ids, position, low, high)
+    lengths = [ids.size for ids in lists]
+    ids = np.concatenate(lists)
+    values = np.concatenate([row.ranking.row[own] for row, own in zip(rows, lists, strict=True)])
+    peaks = np.repeat([row.ranking.peak for row in rows], lengths)
+    temperatures = np.repeat([row.choice.temperature for row in rows], lengths)
+    scores = (values - peaks) / temperatures
+    scores += noise(ids, *_words([row.choice for row in rows], lengths))
     result = []
     stop = 0
-    for row, length in zip(rows, lengths, strict=True):
+    for length in lengths:
         start, stop = stop, stop + length
-        scores = row.ranking.relative(row.ranking.row[row.ids], row.choice.temperature)
-        scores += drawn[start:stop]
-        best = int(scores.argmax())
-        winner, score = int(row.ids[best]), float(scores[best])
-        result.append(_draw_wide(row, winner, score) if row.wide else winner)
+        largest = scores[start:stop].max()
+        winner = ids[start:stop][scores[start:stop] == largest].min()
+        result.append((int(winner), float(largest)))
     return result
 
 
-def _draw_wide(row: Candidates, winner: int, score: float) -> int:
-    """Whether an id that was not among the largest beats the best of those.
+def _words(choices: list[Choice], lengths: list[int]) -> tuple[Word, Word, Word]:
+    """Position and key of the draws, each for as many lanes as its row has; scalars for one row."""
+    columns = (
+        [choice.position & 0xFFFFFFFF for choice in choices],
+        [choice.low for choice in choices],
+        [choice.high for choice in choices],
+    )
+    if len(choices) == 1:
+        position, low, high = (np.uint64(column[0]) for column in columns)
+        return position, low, high
+    repeated = [np.repeat(np.array(column, np.uint64), lengths) for column in columns]
+    return repeated[0], repeated[1], repeated[2]
 
-    It does only if -log u <= exp(relative - score), hence only if 1 - u, which is (~word + 0.5) / 2**32, is at
-    most that. The bounds are f32 with some slack; what passes them is decided in f64.
+
+def _survivors(rows: list[Candidates], scores: list[float]) -> list[I64]:
+    """For wide rows, whose best score so far is given: ids that may beat it, in any order.
+
+    An id beats a score only if -log u <= exp(relative - score), hence only if 1 - u, which is (~word + 0.5) / 2**32,
+    is at most that. The bounds are f32 with some slack; what passes them is decided in f64.
     """
-    found = _survivors(row, _bounds(row, score))
-    found = row.kept(np.union1d(found, [winner]))
-    scores = row.ranking.relative(row.ranking.row[found], row.choice.temperature)
-    scores += noise(found, *_words(row.choice))
-    return int(found[scores.argmax()])
+    able = [_able(row, score) for row, score in zip(rows, scores, strict=True)]
+    found: list[list[I64]] = [[np.empty(0, np.int64)] for _ in rows]
+    for pieces in _packs([groups.size for groups, _ in able]):
+        groups = np.concatenate([able[row][0][piece] for row, piece in pieces])
+        limits = np.concatenate([able[row][1][piece] for row, piece in pieces])
+        lengths = [piece.stop - piece.start for _, piece in pieces]
+        words_of = _words([rows[row].choice for row, _ in pieces], lengths)
+        ends = np.cumsum(lengths)
+        for lane, words in enumerate(group_words(groups.astype(np.uint64), *words_of)):
+            words ^= WORD
+            passed = np.flatnonzero(words.astype(np.float32) <= limits[:, lane])
+            cuts = np.searchsorted(passed, ends[:-1])
+            for (row, _), some in zip(pieces, np.split(passed, cuts), strict=True):
+                if some.size:
+                    found[row].append((groups[some] << 2) + lane)
+    return [np.concatenate(ids) for ids in found]
+
+
+def _packs(sizes: list[int]) -> Iterator[list[tuple[int, slice]]]:
+    """Cut rows of groups into pieces, and put pieces together to about _GROUPS: few calls, all in cache."""
+    pack: list[tuple[int, slice]] = []
+    room = _GROUPS
+    for row, size in enumerate(sizes):
+        start = 0
+        while start < size:
+            stop = min(size, start + room)
+            pack.append((row, slice(start, stop)))
+            room -= stop - start
+            start = stop
+            if room == 0:
+                yield pack
+                pack, room = [], _GROUPS
+    if pack:
+        yield pack
+
+
+def _able(row: Candidates, score: float) -> tuple[I64, F32]:
+    """Groups [g] of four ids of which one may still win, and bounds [g, 4] that ~word must not exceed for that."""
+    bounds = _bounds(row, score).reshape(-1, 4)
+    able = np.flatnonzero(bounds.reshape(-1) >= 0) >> 2
+    if able.size >= len(bounds) // 2:
+        return np.arange(len(bounds)), bounds
+    groups = able[np.flatnonzero(np.diff(able, prepend=-1))]
+    return groups, bounds[groups]
 
 
 def _bounds(row: Candidates, score: float) -> F32:
@@ -192,28 +262,3 @@ def _bounds(row: Candidates, score: float) -> F32:
     np.exp(inner, out=inner)
     inner -= np.float32(0.4)
     return bounds
-
-
-def _survivors(row: Candidates, bounds: F32) -> I64:
-    """Ids whose word is within its bound, ascending."""
-    able = np.flatnonzero(bounds >= 0) >> 2
-    by_group = bounds.reshape(-1, 4)
-    if able.size < len(by_group) // 2:
-        groups = np.unique(able)
-        by_group = by_group[groups]
-    else:
-        groups = np.arange(len(by_group))
-    found = [np.empty(0, np.int64)]
-    for start in range(0, groups.size, _GROUPS):
-        some = groups[start : start + _GROUPS]
-        limits = by_group[start : start + _GROUPS]
-        for lane, words in enumerate(group_words(some.astype(np.uint64), *_words(row.choice))):
-            words ^= WORD
-            passed = np.flatnonzero(words.astype(np.float32) <= limits[:, lane])
-            found.append((some[passed] << 2) + lane)
-    return np.sort(np.concatenate(found))
-
-
-def _words(choice: Choice) -> tuple[np.uint64, np.uint64, np.uint64]:
-    """Position and key of a draw."""
-    return np.uint64(choice.position & 0xFFFFFFFF), np.uint64(choice.low), np.uint64(choice.high)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from .philox import F64, I64
 
-SMALL = 4096
-"""Candidates up to this many are handled as a list; a row this short is one list as a whole."""
 _BLOCK = 64
+_WHOLE = 4 * _BLOCK
+"""A row this short is not cut into blocks."""
 _CHUNK = 16384
 
 
@@ -31,7 +31,7 @@ class Ranking:
 
     def at_least(self, count: int) -> I64:
         """Ids, ascending, among which are the `count` largest logits: ties to the lowest id, but NaN."""
-        if self.row.size <= SMALL or count >= self.row.size:
+        if self.row.size <= _WHOLE or count >= self.row.size:
             return np.arange(self.row.size, dtype=np.int64)
         pool = self._maxima if count <= self._maxima.size // 2 else self.row
         bound = np.partition(pool, pool.size - count)[pool.size - count]
@@ -64,7 +64,7 @@ class Ranking:
 
 def _block_maxima(row: F32) -> NDArray[np.float32]:
     """Maxima of blocks of 64 (strided, so that the maximum runs along contiguous memory) and the odd rest as it is."""
-    if row.size <= SMALL:
+    if row.size <= _WHOLE:
         return row
     whole = row.size // _BLOCK * _BLOCK
     blocks = np.maximum.reduce(row[:whole].reshape(_BLOCK, -1), axis=0)

@@ -43,6 +43,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "mistral-no-window": {**MISTRAL, "sliding_window": None},
     "qwen2": QWEN2,
     "qwen2-tied": {**QWEN2, "tie_word_embeddings": True},
+    "qwen2-mixed-windows": {
+        **QWEN2,
+        "use_sliding_window": True,
+        "sliding_window": 24,
+        "max_window_layers": 1,
+    },
     "qwen3": QWEN3,
     "qwen3-tied-biases": {**QWEN3, "tie_word_embeddings": True, "attention_bias": True},
 }

@@ -1,0 +1,170 @@
+"""Tokens per second that the HTTP server delivers to many streams, with a platform that computes nothing.
+
+    python ci/bench/http.py [--model DIR] [--streams 64] [--tokens 512] [--repeats 5] [--json]
+
+The server runs as its own process (and its engine as another); the client is this one: raw sockets, as little work per
+byte as possible, because it shares the machine. Tokens are counted by the server's own usage chunk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import uvloop
+
+USAGE = re.compile(rb'"completion_tokens":(\d+)')
+TAIL = 1024  # bytes at the end of a reply that hold the usage chunk
+
+
+@dataclass(slots=True)
+class Reply:
+    """What came back for one request: when data arrived, in how many events, and the end of it."""
+
+    started: float
+    arrivals: list[tuple[float, int]] = field(default_factory=list)
+    tail: bytes = b""
+
+    @property
+    def tokens(self) -> int:
+        """As the server counted them."""
+        found = USAGE.search(self.tail)
+        if found is None:
+            raise SystemExit(f"error: a reply ended without its usage: {self.tail[-300:]!r}")
+        return int(found[1])
+
+
+class Client(asyncio.Protocol):
+    """One request on one connection."""
+
+    def __init__(self, request: bytes) -> None:
+        self.reply = Reply(time.perf_counter())
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._request = request
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        reply = self.reply
+        reply.arrivals.append((time.perf_counter(), data.count(b"data: ")))
+        reply.tail = (reply.tail + data)[-TAIL:]
+        if data.endswith(b"0\r\n\r\n") and self._transport is not None:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+def start_server(model: str, streams: int) -> tuple[subprocess.Popen[str], str, int]:
+    """A server on a free port; returns it with its host and port."""
+    command = [sys.executable, "-m", "dovetail.cli.main", "serve", model]
+    command += ["--platform", "null", "--port", "0", "--max-num-seqs", str(max(streams, 1))]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    for line in server.stdout:
+        if found := re.search(r"http://([^:/]+):(\d+)", line):
+            return server, found[1], int(found[2])
+    raise SystemExit(f"error: the server ended with status {server.wait()}")
+
+
+def request_of(host: str, index: int, tokens: int) -> bytes:
+    """A streamed chat of exactly `tokens` tokens."""
+    body = json.dumps(
+        {
+            "messages": [{"role": "user", "content": f"stream number {index}"}],
+            "max_tokens": tokens,
+            "temperature": 0,
+            "ignore_eos": True,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+    ).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    )
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def round_of(host: str, port: int, streams: int, tokens: int) -> dict[str, float]:
+    """All streams at once; returns what was measured."""
+    loop = asyncio.get_running_loop()
+    started = time.perf_counter()
+
+    async def one(index: int) -> Reply:
+        request = request_of(host, index, tokens)
+        _, client = await loop.create_connection(lambda: Client(request), host, port)
+        await client.done
+        return client.reply
+
+    replies = await asyncio.gather(*[one(index) for index in range(streams)])
+    elapsed = time.perf_counter() - started
+    return {"tokens_per_s": sum(r.tokens for r in replies) / elapsed, **waits(replies)}
+
+
+def waits(replies: Sequence[Reply]) -> dict[str, float]:
+    """Percentiles of the time to the first data and between deliveries, in milliseconds."""
+    first = [(reply.arrivals[0][0] - reply.started) * 1e3 for reply in replies]
+    gaps = [
+        (now[0] - before[0]) * 1e3
+        for reply in replies
+        for before, now in zip(reply.arrivals, reply.arrivals[1:], strict=False)
+    ]
+    result = {}
+    for name, values in (("first_token_ms", sorted(first)), ("inter_token_ms", sorted(gaps))):
+        for share in (50, 99):
+            result[f"{name}_p{share}"] = values[min(len(values) - 1, len(values) * share // 100)]
+    return result
+
+
+def measure(model: str, streams: int, tokens: int, repeats: int) -> dict[str, Any]:
+    """The median of the repeats, after one that does not count."""
+    server, host, port = start_server(model, streams)
+
+    async def rounds() -> list[dict[str, float]]:
+        await round_of(host, port, streams, min(tokens, 64))
+        return [await round_of(host, port, streams, tokens) for _ in range(repeats)]
+
+    try:
+        results = uvloop.run(rounds())
+    finally:
+        server.terminate()
+        server.wait()
+    medians = {name: statistics.median(r[name] for r in results) for name in results[0]}
+    rates = [round(r["tokens_per_s"]) for r in results]
+    return {"streams": streams, "tokens": tokens, "rates": rates, **medians}
+
+
+def main() -> None:
+    """Print the medians."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--streams", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    result = measure(given.model, given.streams, given.tokens, given.repeats)
+    if given.json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name:22} {value:.2f}" if isinstance(value, float) else f"{name:22} {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Settings by flag, environment and file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from dovetail.cli.options import ENGINE, SERVER, size
+from dovetail.cli.settings import merge
+from dovetail.config import EngineConfig
+from dovetail.errors import ConfigError
+from dovetail.server.serve import ServerConfig
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "dovetail.toml"
+    path.write_text(
+        'model = "file"\nport = 1\nmax-num-seqs = 4\nkv_cache_memory = "1G"\n'
+        'api-key = ["a", "b"]\nenable-prefix-caching = false\n'
+    )
+    return path
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(file: Path) -> None:
+    environment = {"DOVETAIL_PORT": "2", "DOVETAIL_MAX_NUM_SEQS": "5", "DOVETAIL_CONFIG": str(file)}
+    settings = merge({"port": 3}, environment=environment)
+    assert settings.server.port == 3
+    assert settings.engine.max_num_seqs == 5
+    assert settings.engine.model == "file"
+    assert settings.engine.kv_cache_memory == 1 << 30
+    assert settings.server.api_key == ("a", "b")
+    assert settings.engine.enable_prefix_caching is False
+
+
+def test_nothing_set_is_the_default() -> None:
+    settings = merge({}, environment={})
+    assert settings.engine == EngineConfig() and settings.server == ServerConfig()
+
+
+def test_every_option_is_a_field() -> None:
+    for option in ENGINE:
+        assert hasattr(EngineConfig(), option.name)
+    for option in SERVER:
+        assert hasattr(ServerConfig(), option.name)
+
+
+def test_types_may_be_named_as_elsewhere() -> None:
+    assert merge({"dtype": "bfloat16"}, environment={}).engine.dtype == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [("1024", 1024), ("512M", 512 << 20), ("4G", 4 << 30), ("1.5GiB", 3 << 29), ("2kb", 2048)],
+)
+def test_sizes(text: str, bytes_: int) -> None:
+    assert size(text) == bytes_
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "4X", "0", "nan", "1e9"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        size(text)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("DOVETAIL_PORT", "http"),
+        ("DOVETAIL_PORT", "70000"),
+        ("DOVETAIL_MAX_NUM_SEQS", "0"),
+        ("DOVETAIL_KV_CACHE_MEMORY", "much"),
+        ("DOVETAIL_ENABLE_PREFIX_CACHING", "perhaps"),
+        ("DOVETAIL_QUANTIZATION", "int3"),
+    ],
+)
+def test_a_wrong_variable_is_named(variable: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"{variable} is '{text}'"):
+        merge({}, environment={variable: text})
+
+
+def test_a_variable_that_means_nothing_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    merge({}, environment={"DOVETAIL_PROT": "1"})
+    assert "did you mean DOVETAIL_PORT?" in capsys.readouterr().err
+
+
+def test_a_key_that_means_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("prot = 1")
+    with pytest.raises(ConfigError, match=r"'prot' is no setting \(did you mean port\?\)"):
+        merge({"config": path}, environment={})
+
+
+@pytest.mark.parametrize(
+    "text", ["port = ", "port = [1]", "port = {a = 1}", "[port]\na = 1", "\xff"]
+)
+def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"x\.toml"):
+        merge({"config": path}, environment={})
+    with pytest.raises(ConfigError, match="cannot be read"):
+        merge({"config": tmp_path / "none.toml"}, environment={})

@@ -1,0 +1,232 @@
+"""Whatever arrives is answered with a clear 4xx, and the server goes on serving."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import pytest
+
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture(autouse=True)
+def still_serving(server: Any) -> Any:
+    yield
+    assert server.raw("GET", "/health")[0] == 200
+
+
+def check(answer: dict[str, Any], param: str | None = None) -> str:
+    """OpenAI's body; returns the message."""
+    assert set(answer) == {"error"}
+    assert set(answer["error"]) == {"message", "type", "param", "code"}
+    assert answer["error"]["param"] == param
+    assert "Traceback" not in answer["error"]["message"]
+    return str(answer["error"]["message"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"nonsense",
+        b'{"prompt": "x",}',
+        b'{"prompt": "x"} trailing',
+        b'{"prompt": NaN}',
+        b'{"prompt": "\xff\xfe"}',
+        b'{"unknown": "\xff"}',
+        b'{"prompt": "\\ud800"}',
+        b'\xef\xbb\xbf{"prompt": "x"}',
+        b'{"else": ' + b"[" * 100_000,
+        b'{"unknown": ' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    ],
+)
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, "/tokenize", "/detokenize"])
+def test_what_is_not_json_is_refused(server: Any, path: str, body: bytes) -> None:
+    status, answer = server.post(path, body)
+    assert status == 400
+    check(answer)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"3", b"null", b'"text"'])
+def test_a_body_that_is_no_object_is_refused(server: Any, body: bytes) -> None:
+    status, answer = server.post(COMPLETIONS, body)
+    assert status == 400 and "object" in check(answer)
+
+
+NUMBERS = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty")
+COUNTS = ("max_tokens", "n", "top_k", "seed", "min_tokens")
+BAD_NUMBERS: list[Any] = ["1", True, [1], {}, -3, 10**400]
+BAD_COUNTS: list[Any] = ["1", True, [1], 1.5, 10**30, -(10**30)]
+WRONG: list[tuple[str, Any]] = [
+    *[(name, value) for name in NUMBERS for value in BAD_NUMBERS],
+    *[(name, value) for name in COUNTS for value in BAD_COUNTS],
+    ("temperature", 2.5),
+    ("top_p", 0),
+    ("top_p", 1.01),
+    ("max_tokens", -1),
+    ("n", 0),
+    ("n", 129),
+    ("min_tokens", -1),
+    ("min_tokens", 100),
+    ("logprobs", -1),
+    ("logprobs", 21),
+    ("logprobs", True),
+    ("stop", [""]),
+    ("stop", ["x"] * 17),
+    ("stop", ["x" * 2000]),
+    ("stop", 3),
+    ("stop_token_ids", [-1]),
+    ("stop_token_ids", [99999]),
+    ("logit_bias", {"5": 101}),
+    ("logit_bias", {"99999": 1}),
+    ("logit_bias", {"x": 1}),
+    ("logit_bias", [1]),
+    ("stream", "yes"),
+    ("stream_options", {"include_usage": True}),
+    ("echo", 1),
+    ("priority", 2**40),
+    ("cache_salt", "x" * 300),
+    ("prompt", 3),
+    ("prompt", []),
+    ("prompt", ""),
+    ("prompt", [[]]),
+    ("prompt", [True]),
+    ("prompt", [-1]),
+    ("prompt", [1.5]),
+    ("prompt", [512]),
+    ("prompt", [10**30]),
+    ("prompt", ["a", 1]),
+    ("prompt", [["a"]]),
+    ("prompt", None),
+    ("prompt", ["a"] * 3000),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=lambda value: repr(value)[:24])
+def test_a_wrong_value_is_refused_by_name(server: Any, name: str, value: Any) -> None:
+    body = {"prompt": "x", "max_tokens": 8, name: value}
+    status, answer = server.post(COMPLETIONS, body)
+    assert status == 400
+    found = answer["error"]["param"].partition("[")[0].partition(".")[0]
+    assert found == name
+    check(answer, answer["error"]["param"])
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_none_are_refused(server: Any, number: str) -> None:
+    body = f'{{"prompt": "x", "temperature": {number}}}'.encode()
+    status, answer = server.post(COMPLETIONS, body)
+    assert status == 400
+    check(answer, answer["error"]["param"])
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        (None, "messages"),
+        ([], "messages"),
+        ("hello", "messages"),
+        ([3], "messages[0]"),
+        ([{"content": "x"}], "messages[0]"),
+        ([{"role": "user"}], "messages[0].content"),
+        ([{"role": "king", "content": "x"}], "messages[0].role"),
+        ([{"role": "user", "content": 3}], "messages[0].content"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "messages[0].content[0]"),
+    ],
+)
+def test_wrong_messages_are_refused(server: Any, messages: Any, param: str) -> None:
+    status, answer = server.post(CHAT, {"messages": messages})
+    assert status == 400
+    check(answer, param)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"max_completion_tokens": 0}, "max_completion_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"tool_choice": "auto"}, "tool_choice"),
+        ({"tools": [{"type": "function"}]}, "tools[0]"),
+        ({"tools": "x"}, "tools"),
+        ({"response_format": "json"}, "response_format"),
+    ],
+)
+def test_wrong_chat_fields_are_refused(server: Any, fields: dict[str, Any], param: str) -> None:
+    body = {"messages": [{"role": "user", "content": "x"}], **fields}
+    status, answer = server.post(CHAT, body)
+    assert status == 400
+    check(answer, param)
+
+
+def test_free_form_fields_are_bounded_in_depth(server: Any) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(100):
+        deep = {"a": deep}
+    tool = {"type": "function", "function": {"name": "f", "parameters": deep}}
+    body = {"messages": [{"role": "user", "content": "x"}], "tools": [tool]}
+    status, answer = server.post(CHAT, body)
+    assert status == 400 and "levels deep" in check(answer, "tools")
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_only_json_is_read(server: Any, media_type: str) -> None:
+    status, _, data = server.raw(
+        "POST", COMPLETIONS, b'{"prompt": "x"}', {"content-type": media_type}
+    )
+    assert status == 415
+    assert "application/json" in check(json.loads(data))
+
+
+def test_a_large_body_is_refused_by_its_declared_length(server: Any) -> None:
+    body = json.dumps({"prompt": "x" * (2 << 20)}).encode()
+    status, headers, data = server.raw("POST", COMPLETIONS, body, JSON)
+    assert status == 413 and headers["connection"] == "close"
+    assert "1048576" in check(json.loads(data))
+
+
+def test_a_large_body_is_refused_while_it_streams(server: Any) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        part = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+        try:
+            for _ in range(32):
+                connection.sendall(part)
+        except OSError:
+            pass  # it has answered and closed
+        assert b" 413 " in connection.recv(100)
+
+
+def test_routes_that_are_not_there(server: Any) -> None:
+    for method, path, expected in (
+        ("GET", "/nothing", 404),
+        ("POST", "/v1/nothing", 404),
+        ("GET", CHAT, 405),
+        ("DELETE", "/v1/models", 405),
+        ("GET", "/v1/models/nobody", 404),
+        ("GET", "/../../etc/passwd", 404),
+    ):
+        status, _, data = server.raw(method, path)
+        assert status == expected
+        check(json.loads(data), "model" if path.endswith("nobody") else None)
+
+
+def test_garbage_instead_of_http(server: Any) -> None:
+    for garbage in (b"\x16\x03\x01\x02\x00\x01\xfc\x03\x03", b"GET\r\n\r\n", b"\0" * 5000):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(garbage)
+            connection.shutdown(socket.SHUT_WR)
+            assert b"Traceback" not in connection.recv(1000)
+
+
+def test_errors_of_a_stream_before_its_first_token_are_http_errors(server: Any) -> None:
+    body = {"prompt": "x", "stream": True, "max_tokens": 5000}
+    status, answer = server.post(COMPLETIONS, body)
+    assert status == 400 and answer["error"]["code"] == "context_length_exceeded"

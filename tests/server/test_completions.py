@@ -1,0 +1,140 @@
+"""/v1/completions as OpenAI's own client and evaluation harnesses see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openai
+import pytest
+
+
+def ask(client: openai.OpenAI, prompt: Any = "The quick", **options: Any) -> Any:
+    return client.completions.create(model="tiny", prompt=prompt, **{"seed": 1, **options})
+
+
+def encode(client: openai.OpenAI, text: str) -> list[int]:
+    base = str(client.base_url).removesuffix("/v1/")
+    answer = client.post(f"{base}/tokenize", cast_to=object, body={"prompt": text})
+    tokens: list[int] = answer["tokens"]  # type: ignore[index]
+    return tokens
+
+
+def test_sixteen_tokens_unless_told_otherwise(client: openai.OpenAI) -> None:
+    reply = ask(client)
+    assert reply.object == "text_completion" and reply.usage.completion_tokens == 16
+    assert reply.choices[0].finish_reason == "length"
+
+
+def test_streamed_and_whole_say_the_same(client: openai.OpenAI) -> None:
+    whole = ask(client, max_tokens=50).choices[0].text
+    chunks = list(ask(client, max_tokens=50, stream=True, stream_options={"include_usage": True}))
+    assert "".join(c.choices[0].text for c in chunks[:-1]) == whole
+    assert [c.choices[0].finish_reason for c in chunks[:-1]][-1] == "length"
+    assert chunks[-1].choices == [] and chunks[-1].usage.completion_tokens == 50
+
+
+def test_prompts_of_every_form_give_the_same(client: openai.OpenAI) -> None:
+    ids = encode(client, "The quick")
+    expected = ask(client).choices[0].text
+    for prompt in (["The quick"], ids, [ids]):
+        assert ask(client, prompt).choices[0].text == expected
+
+
+def test_lists_of_prompts_and_n_are_in_index_order(client: openai.OpenAI) -> None:
+    prompts = ["one", "two", "three four"]
+    alone = [ask(client, p, n=2, temperature=1.0) for p in prompts]
+    together = ask(client, prompts, n=2, temperature=1.0)
+    assert [choice.index for choice in together.choices] == list(range(6))
+    expected = [choice.text for reply in alone for choice in reply.choices]
+    assert [choice.text for choice in together.choices] == expected
+    assert together.usage.prompt_tokens == sum(reply.usage.prompt_tokens for reply in alone)
+    texts = [""] * 6
+    for chunk in ask(client, prompts, n=2, temperature=1.0, stream=True):
+        texts[chunk.choices[0].index] += chunk.choices[0].text
+    assert texts == expected
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_echo(client: openai.OpenAI, stream: bool) -> None:
+    plain = ask(client).choices[0].text
+    got = ask(client, echo=True, stream=stream)
+    text = "".join(c.choices[0].text for c in got) if stream else got.choices[0].text
+    assert text == "The quick" + plain
+    ids = encode(client, "The quick")
+    assert ask(client, ids, echo=True).choices[0].text == text
+
+
+def test_echo_without_generation_scores_the_prompt(client: openai.OpenAI) -> None:
+    ids = encode(client, "The quick brown")
+    reply = ask(client, "The quick brown", echo=True, max_tokens=0, logprobs=2)
+    choice = reply.choices[0]
+    assert choice.text == "The quick brown" and choice.finish_reason == "length"
+    assert reply.usage.completion_tokens == 0 and reply.usage.prompt_tokens == len(ids)
+    logprobs = choice.logprobs
+    assert len(logprobs.tokens) == len(ids) and "".join(logprobs.tokens) == "The quick brown"
+    assert logprobs.token_logprobs[0] is None and logprobs.top_logprobs[0] is None
+    assert all(value <= 0 for value in logprobs.token_logprobs[1:])
+    starts = [len("".join(logprobs.tokens[:i])) for i in range(len(ids))]
+    assert logprobs.text_offset == starts
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_echo_with_logprobs_joins_prompt_and_reply(client: openai.OpenAI, stream: bool) -> None:
+    count = len(encode(client, "The quick"))
+    got = ask(client, echo=True, logprobs=1, max_tokens=5, stream=stream)
+    parts = [c.choices[0].logprobs for c in got] if stream else [got.choices[0].logprobs]
+    tokens = [token for part in parts if part for token in part.tokens]
+    offsets = [offset for part in parts if part for offset in part.text_offset]
+    assert len(tokens) == count + 5
+    assert offsets == sorted(offsets) and offsets[count] == len("The quick")
+
+
+def test_logprobs_of_a_reply(client: openai.OpenAI) -> None:
+    reply = ask(client, logprobs=3, max_tokens=20)
+    logprobs = reply.choices[0].logprobs
+    assert len(logprobs.tokens) == len(logprobs.token_logprobs) == 20
+    for token, value, top in zip(
+        logprobs.tokens, logprobs.token_logprobs, logprobs.top_logprobs, strict=True
+    ):
+        assert top[token] == value and 1 <= len(top) <= 4
+    only = ask(client, logprobs=0).choices[0].logprobs
+    assert all(len(top) == 1 for top in only.top_logprobs)
+
+
+def test_prompt_logprobs(client: openai.OpenAI) -> None:
+    ids = encode(client, "The quick brown")
+    reply = ask(client, ids, extra_body={"prompt_logprobs": 1}, max_tokens=1)
+    found = reply.choices[0].prompt_logprobs
+    assert found[0] is None and len(found) == len(ids)
+    for token, entries in zip(ids[1:], found[1:], strict=True):
+        assert entries[str(token)]["logprob"] <= 0
+
+
+def test_the_default_is_cut_to_the_context(client: openai.OpenAI) -> None:
+    ids = (encode(client, "a b c d e f g h") * 1000)[:4090]
+    assert ask(client, ids).usage.completion_tokens <= 6
+    assert ask(client, ids, extra_body={"ignore_eos": True}).usage.completion_tokens == 6
+
+
+def test_logit_bias_and_min_tokens_are_taken(client: openai.OpenAI) -> None:
+    reply = ask(client, logit_bias={"77": 100}, extra_body={"min_tokens": 4}, max_tokens=6)
+    assert 4 <= reply.usage.completion_tokens <= 6
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        ({"suffix": "end"}, "suffix"),
+        ({"best_of": 3}, "best_of"),
+        ({"extra_body": {"prompt_logprobs": 1}, "stream": True}, "prompt_logprobs"),
+        ({"extra_body": {"allowed_token_ids": [1]}}, "allowed_token_ids"),
+        ({"extra_body": {"truncate_prompt_tokens": 5}}, "truncate_prompt_tokens"),
+        ({"extra_body": {"response_format": {"type": "json_object"}}}, "response_format"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(
+    client: openai.OpenAI, options: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as error:
+        ask(client, **options)
+    assert error.value.param == param and error.value.code == "unsupported_parameter"

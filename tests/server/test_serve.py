@@ -1,0 +1,220 @@
+"""The server as a process: how it starts, refuses to start, and ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "dovetail.cli.main", "serve", "--platform", "null"]
+
+
+class Server:
+    """`dovetail serve` on a free port."""
+
+    def __init__(self, model: Path | str, *more: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, str(model), "--port", "0", *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        first, self.line = self.process.stdout.readline(), self.process.stdout.readline()
+        assert first.startswith("engine: null:0"), self.process.communicate()
+        found = re.search(r"(http://127\.0\.0\.1:(\d+))", self.line)
+        assert found is not None, self.process.communicate()
+        self.url, self.port = found[1], int(found[2])
+
+    def status(self, path: str) -> int:
+        try:
+            with urllib.request.urlopen(self.url + path) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def stream(self, max_tokens: int) -> Any:
+        """A streamed completion that has begun."""
+        body = {"prompt": "x", "max_tokens": max_tokens, "ignore_eos": True, "stream": True}
+        request = urllib.request.Request(
+            f"{self.url}/v1/completions",
+            json.dumps(body).encode(),
+            {"content-type": "application/json"},
+        )
+        answer = urllib.request.urlopen(request)
+        assert answer.readline().startswith(b"data: ")
+        return answer
+
+    def children(self) -> list[int]:
+        task = Path(f"/proc/{self.process.pid}/task")
+        return [
+            int(pid) for each in task.iterdir() for pid in (each / "children").read_text().split()
+        ]
+
+    def end(self, *signals: int) -> int:
+        for number in signals:
+            self.process.send_signal(number)
+        return self.process.wait()
+
+
+@pytest.fixture
+def started() -> Iterator[list[Server]]:
+    """Servers to be killed if a test fails to stop them."""
+    servers: list[Server] = []
+    yield servers
+    for server in servers:
+        server.process.kill()
+        server.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    """A checkpoint with a context that no test fills."""
+    directory = tmp_path_factory.mktemp("serve") / "endless"
+    shutil.copytree(checkpoint, directory)
+    config = json.loads((directory / "config.json").read_text())
+    config["max_position_embeddings"] = 1_000_000
+    (directory / "config.json").write_text(json.dumps(config))
+    return directory
+
+
+def test_the_ready_line_is_a_command_to_copy(started: list[Server], checkpoint: Path) -> None:
+    server = Server(checkpoint, "--served-model-name", "mine", "--served-model-name", "other")
+    started.append(server)
+    words = shlex.split(server.line.partition("try: ")[2])
+    assert words[0] == "curl" and words[1].startswith(server.url) and "mine" in server.line
+    name, _, value = words[words.index("-H") + 1].partition(": ")
+    request = urllib.request.Request(words[1], words[words.index("-d") + 1].encode(), {name: value})
+    with urllib.request.urlopen(request) as answer:
+        assert json.loads(answer.read())["model"] == "mine"
+    assert server.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("more", [[], ["--in-process"]])
+def test_a_signal_ends_an_idle_server(
+    started: list[Server], checkpoint: Path, number: int, more: list[str]
+) -> None:
+    server = Server(checkpoint, *more)
+    started.append(server)
+    engines = server.children()
+    assert len(engines) == (0 if more else 1)
+    assert server.end(number) == 0
+    assert not any(os.path.exists(f"/proc/{pid}/exe") and _alive(pid) for pid in engines)
+    assert server.process.stderr is not None and server.process.stderr.read() == ""
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def test_running_requests_are_finished_after_a_signal(started: list[Server], endless: Path) -> None:
+    server = Server(endless)
+    started.append(server)
+    stream = server.stream(900_000)
+    server.process.send_signal(signal.SIGTERM)
+    while server.status("/ready") == 200:
+        pass
+    assert server.status("/health") == 200
+    assert server.process.poll() is None
+    assert stream.readline() == b"\n" and stream.readline().startswith(b"data: ")
+    stream.close()
+    assert server.process.wait() == 0
+
+
+def test_a_second_signal_does_not_wait(started: list[Server], endless: Path) -> None:
+    server = Server(endless)
+    started.append(server)
+    stream = server.stream(900_000)
+    server.process.send_signal(signal.SIGTERM)
+    while server.status("/ready") == 200:
+        pass
+    assert server.end(signal.SIGTERM) == 0
+    stream.close()
+
+
+def test_the_timeout_of_the_shutdown_holds(started: list[Server], endless: Path) -> None:
+    server = Server(endless, "--shutdown-timeout-s", "0")
+    started.append(server)
+    stream = server.stream(900_000)
+    assert server.end(signal.SIGTERM) == 0
+    stream.close()
+
+
+def test_an_engine_that_dies_is_told_and_ends_the_server(
+    started: list[Server], endless: Path
+) -> None:
+    server = Server(endless)
+    started.append(server)
+    stream = server.stream(900_000)
+    (engine,) = server.children()
+    os.kill(engine, signal.SIGKILL)
+    events = [line for line in stream if line.startswith(b"data: ")]
+    error = json.loads(events[-2].removeprefix(b"data: "))["error"]
+    assert error["code"] == "service_unavailable" and events[-1] == b"data: [DONE]\n"
+    assert server.process.wait() == 1
+
+
+def refused(*words: str) -> str:
+    """The one line that a server which does not start leaves behind."""
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_port_in_use_is_said(checkpoint: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"port {port}" in refused(str(checkpoint), "--port", port)
+
+
+def test_an_address_that_is_not_ours_is_said(checkpoint: Path) -> None:
+    assert "192.0.2.1" in refused(str(checkpoint), "--host", "192.0.2.1", "--port", "0")
+
+
+def test_a_model_that_is_not_there_is_said(checkpoint: Path) -> None:
+    wrong = str(checkpoint)[:-1] + "x"
+    assert f"did you mean {checkpoint}?" in refused(wrong, "--port", "0")
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "config.json", "tokenizer_config.json", "model.safetensors"]
+)
+def test_a_damaged_file_is_named(checkpoint: Path, tmp_path: Path, name: str) -> None:
+    directory = tmp_path / "damaged"
+    shutil.copytree(checkpoint, directory)
+    (directory / name).write_bytes((directory / name).read_bytes()[:50])
+    assert name in refused(str(directory), "--port", "0")
+
+
+def test_a_tokenizer_of_another_model_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "mixed"
+    shutil.copytree(checkpoint, directory)
+    tokenizer = json.loads((directory / "tokenizer.json").read_text())
+    tokenizer["added_tokens"].append(
+        {**tokenizer["added_tokens"][0], "id": 600, "content": "<extra>"}
+    )
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+    config = json.loads((directory / "config.json").read_text())
+    config["vocab_size"] = 300
+    (directory / "config.json").write_text(json.dumps(config))
+    assert "tokenizer.json" in refused(str(directory), "--port", "0")
