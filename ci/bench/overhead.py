@@ -1,10 +1,10 @@
-"""What the compiled model alone can do: the floor under the engine's own time per step.
+"""What the engine costs over the compiled model alone: both driven in turn, step by step, in one run.
 
     python ci/bench/overhead.py [--platform cpu] [--weights int8] [--dtype bf16] [--steps 40] [--layers 24]
 
-Loads random weights of the shape of Qwen2.5-0.5B, drives the platform with the smallest possible loop (one prepared
-batch, changed in place, greedy sampling) and prints medians: decoding of 1, 8 and 32 sequences from 384 tokens of
-context, and a prompt of 2,048 tokens in chunks.
+The same loaded model is driven by the bare loop of bare.py and by the whole engine (scheduler, pack, sampling,
+commit, outputs). A step of one follows a step of the other, so that a noisy neighbour hits both; the ratio is of the
+medians, bare over engine: 0.92 means that the engine reaches 92 % of the bare loop's speed.
 """
 
 from __future__ import annotations
@@ -13,152 +13,107 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from dovetail import models
-from dovetail.graph import Graph, passes, with_forms
-from dovetail.platform import (
-    Batch,
-    Device,
-    KVLayout,
-    LoadedModel,
-    Program,
-    SamplingColumns,
-    Shape,
-)
+from bare import BLOCK_SIZE, CONTEXT, DECODED, PROMPT, Bench, decode, load, make_graph, prefill
+from dovetail.engine.client import EngineInfo
+from dovetail.engine.engine import Engine
 from dovetail.plugins import select
-from dovetail.weights import choose_forms, random_weights
+from dovetail.request import Request
+from dovetail.sampling import SamplingParams
+from dovetail.scheduler import Scheduler
 
-QWEN2_5_0_5B = {
-    "architectures": ["Qwen2ForCausalLM"],
-    "vocab_size": 151936,
-    "hidden_size": 896,
-    "intermediate_size": 4864,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 14,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 32768,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 1e6,
-    "hidden_act": "silu",
-    "tie_word_embeddings": True,
-}
-CONTEXT = 384
-PROMPT = 2048
-DECODED = (1, 8, 32)
-CHUNKS = (512, 2048)
-BLOCK_SIZE = 32
+CHUNK = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """A model ready to be driven; num_blocks counts the scrap block."""
-
-    model: LoadedModel
-    program: Program
-    groups: int
-    num_blocks: int
-
-
-def make_graph(device: Device, layers: int, dtype: str | None, weights: str | None) -> Graph:
-    """The shape above in a dtype (the device's first if None) with its matrices in a form."""
-    able = device.capabilities
-    compute = dtype or able.compute_dtypes[0]
-    graph = models.build({**QWEN2_5_0_5B, "num_hidden_layers": layers}, dtype=compute)
-    forms = choose_forms(
-        graph, None, quantization=weights, accepted=able.weight_forms, compute_dtype=compute
-    ).forms
-    return passes.prepare(
-        with_forms(graph, forms),
-        ops=able.ops,
-        fused=able.fused_ops,
-        rewrites=able.rewrites,
-        supports=device.supports,
-    ).graph
-
-
-def load(device: Device, graph: Graph, sequences: int) -> Bench:
-    """Random weights, a cache for so many sequences or one prompt, and a program for every step measured here."""
-    form = next(
-        form
-        for form in device.capabilities.cache_forms
-        if not form.compute_dtypes or graph.dtype in form.compute_dtypes
+def make_engine(bench: Bench, sequences: int, vocab_size: int, chunk: int) -> Engine:
+    """An engine over an already loaded model; it uses all of the model's blocks, as the bare loop does."""
+    limits = {
+        "max_model_len": PROMPT + CONTEXT,
+        "max_num_seqs": sequences,
+        "max_num_batched_tokens": chunk,
+    }
+    scheduler = Scheduler(
+        num_blocks=bench.num_blocks, block_size=BLOCK_SIZE, prefix_caching=False, **limits
     )
-    model = device.load(graph, random_weights(graph))
-    blocks = -(-(PROMPT + CONTEXT) // BLOCK_SIZE)
-    num_blocks = 1 + max(sequences * blocks // 2, blocks)
-    model.allocate(KVLayout(BLOCK_SIZE, form.name, graph.cache), (num_blocks,) * len(graph.cache))
-    program = model.compile(Shape(tokens=PROMPT, rows=sequences, outputs=sequences, blocks=blocks))
-    return Bench(model, program, len(graph.cache), num_blocks)
-
-
-def make_batch(bench: Bench, rows: int, new: int, past: int, room: int) -> Batch:
-    """Rows of `new` tokens after `past`, each with blocks of its own for `room` tokens; the last token is asked for."""
-    blocks = -(-room // BLOCK_SIZE)
-    table = 1 + np.arange(rows * blocks, dtype=np.int32).reshape(rows, blocks)
-    starts = np.arange(0, rows * new + 1, new, dtype=np.int32)
-    return Batch(
-        tokens=np.arange(rows * new, dtype=np.int32) % 1000,
-        positions=np.tile(np.arange(past, past + new, dtype=np.int32), rows).reshape(1, -1),
-        row_starts=starts,
-        slots=np.arange(1, rows + 1, dtype=np.int32),
-        past=np.full(rows, past, np.int32),
-        tables=(table,) * bench.groups,
-        copies=(np.zeros((0, 2), np.int32),) * bench.groups,
-        outputs=starts[1:] - 1,
+    info = EngineInfo(
+        model="bench",
+        platform="",
+        device="",
+        dtype="",
+        weights="",
+        cache_form="",
+        vocab_size=vocab_size,
+        block_size=BLOCK_SIZE,
+        num_blocks=bench.num_blocks - 1,
+        **limits,
     )
+    return Engine(bench.program, scheduler, info, cache_groups=bench.groups)
 
 
-def greedy(rows: int) -> SamplingColumns:
-    """The largest logit of every row, into the row's slot."""
-    return SamplingColumns(
-        slot=np.arange(1, rows + 1, dtype=np.int32),
-        target=np.full(rows, -1, np.int32),
-        temperature=np.zeros(rows, np.float32),
-        top_k=np.zeros(rows, np.int32),
-        top_p=np.ones(rows, np.float32),
-        min_p=np.zeros(rows, np.float32),
-        seed=np.zeros((rows, 2), np.uint32),
-        position=np.zeros(rows, np.int32),
-        logprobs=np.full(rows, -1, np.int32),
-    )
+def request(name: str, length: int, max_tokens: int, rng: np.random.Generator) -> Request:
+    sampling = SamplingParams(temperature=0, max_tokens=max_tokens, ignore_eos=True)
+    prompt = rng.integers(300, 31_000, length).tolist()
+    return Request(id=name, prompt=prompt, sampling=sampling, max_tokens=max_tokens)
 
 
-def decode(bench: Bench, sequences: int, steps: int) -> Iterator[float]:
-    """Seconds of each decoding step, sampling included."""
-    batch = make_batch(bench, sequences, new=1, past=CONTEXT, room=CONTEXT + steps)
-    rows, columns = np.arange(sequences, dtype=np.int32), greedy(sequences)
+def engine_decode(bench: Bench, vocab_size: int, sequences: int, steps: int) -> Iterator[float]:
+    """Seconds of each step of the engine once all its sequences decode."""
+    engine = make_engine(bench, sequences, vocab_size, CHUNK)
+    rng = np.random.default_rng(sequences)
+    length = CONTEXT - 2 if sequences < 32 else CONTEXT - 1
+    # Sequences whose prompts end early decode meanwhile: give them the tokens for it.
+    spare = sequences * CONTEXT // CHUNK + 2
+    for number in range(sequences):
+        engine.submit(request(str(number), length, steps + spare, rng))
+    while sum(len(output.tokens) for output in engine.step()) < sequences:
+        pass
     for _ in range(steps):
         start = time.perf_counter()
-        tokens = bench.program.run(batch).sample(rows, columns).result()
-        batch.tokens[:] = tokens.ids
-        batch.past += 1
-        batch.positions += 1
+        outputs = engine.step()
+        assert len(outputs) == sequences
         yield time.perf_counter() - start
+    engine.cancel_all()
+    while engine.has_work:
+        engine.step()
 
 
-def prefill(bench: Bench, chunk: int) -> float:
-    """Seconds of one prompt in chunks, its first token included."""
-    columns, rows = greedy(1), np.zeros(1, np.int32)
+def engine_prefill(bench: Bench, vocab_size: int, chunk: int, seed: int) -> float:
+    """Seconds of one prompt through the engine, its first token included."""
+    engine = make_engine(bench, 1, vocab_size, chunk)
+    asked = request("prompt", PROMPT, 1, np.random.default_rng(seed))
     start = time.perf_counter()
-    for past in range(0, PROMPT, chunk):
-        pending = bench.program.run(make_batch(bench, 1, new=chunk, past=past, room=PROMPT))
-        pending.wait()
-    pending.sample(rows, columns).result()
+    engine.submit(asked)
+    while engine.has_work:
+        engine.step()
     return time.perf_counter() - start
 
 
-def measure(bench: Bench, steps: int, repeat: int) -> Iterator[tuple[str, float, float]]:
-    """Name, median tokens per second, best tokens per second, of every measurement."""
+def compare(
+    bench: Bench, vocab_size: int, steps: int, repeat: int
+) -> Iterator[tuple[str, float, float]]:
+    """Name, and the median seconds of the bare loop and of the engine."""
     for sequences in DECODED:
-        seconds = list(decode(bench, sequences, steps))[2:]
-        middle, best = statistics.median(seconds), min(seconds)
-        yield f"decode {sequences}", sequences / middle, sequences / best
-    for chunk in CHUNKS:
-        seconds = [prefill(bench, chunk) for _ in range(repeat)]
-        middle, best = statistics.median(seconds), min(seconds)
-        yield f"prefill {PROMPT} by {chunk}", PROMPT / middle, PROMPT / best
+        pairs = list(
+            zip(
+                decode(bench, sequences, steps),
+                engine_decode(bench, vocab_size, sequences, steps),
+                strict=True,
+            )
+        )[2:]
+        yield (
+            f"decode {sequences}",
+            *(statistics.median(column) for column in zip(*pairs, strict=True)),
+        )
+    for chunk in (CHUNK, PROMPT):
+        pairs = [
+            (prefill(bench, chunk), engine_prefill(bench, vocab_size, chunk, seed))
+            for seed in range(repeat)
+        ]
+        yield (
+            f"prefill {PROMPT} by {chunk}",
+            *(statistics.median(column) for column in zip(*pairs, strict=True)),
+        )
 
 
 def main() -> None:
@@ -175,10 +130,11 @@ def main() -> None:
     weights = None if given.weights == "none" else given.weights
     graph = make_graph(device, given.layers, given.dtype, weights)
     bench = load(device, graph, max(DECODED))
-    print(f"{graph.dtype} {given.weights}, {given.layers} layers; tokens per second")
-    print(f"{'':24} {'median':>10} {'best':>10}")
-    for name, middle, best in measure(bench, given.steps, given.repeat):
-        print(f"{name:24} {middle:10.1f} {best:10.1f}", flush=True)
+    vocab_size = next(weight.shape[0] for name, weight in graph.weights.items() if "embed" in name)
+    print(f"{graph.dtype} {given.weights}, {given.layers} layers; milliseconds, medians")
+    print(f"{'':24} {'bare':>10} {'engine':>10} {'ratio':>8}")
+    for name, bare, engine in compare(bench, vocab_size, given.steps, given.repeat):
+        print(f"{name:24} {bare * 1e3:10.2f} {engine * 1e3:10.2f} {bare / engine:8.3f}", flush=True)
     bench.model.close()
     device.close()
 
