@@ -28,13 +28,14 @@ CHUNK = 512
 
 def make_engine(bench: Bench, sequences: int, vocab_size: int, chunk: int) -> Engine:
     """An engine over an already loaded model; it uses all of the model's blocks, as the bare loop does."""
-    limits = {
-        "max_model_len": PROMPT + CONTEXT,
-        "max_num_seqs": sequences,
-        "max_num_batched_tokens": chunk,
-    }
+    context = PROMPT + CONTEXT
     scheduler = Scheduler(
-        num_blocks=bench.num_blocks, block_size=BLOCK_SIZE, prefix_caching=False, **limits
+        num_blocks=bench.num_blocks,
+        block_size=BLOCK_SIZE,
+        max_num_seqs=sequences,
+        max_num_batched_tokens=chunk,
+        max_model_len=context,
+        prefix_caching=False,
     )
     info = EngineInfo(
         model="bench",
@@ -44,9 +45,11 @@ def make_engine(bench: Bench, sequences: int, vocab_size: int, chunk: int) -> En
         weights="",
         cache_form="",
         vocab_size=vocab_size,
+        max_model_len=context,
+        max_num_seqs=sequences,
+        max_num_batched_tokens=chunk,
         block_size=BLOCK_SIZE,
         num_blocks=bench.num_blocks - 1,
-        **limits,
     )
     return Engine(bench.program, scheduler, info, cache_groups=bench.groups)
 

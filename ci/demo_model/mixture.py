@@ -23,17 +23,17 @@ TOOL_SHARE = 0.08
 LONG_SHARE = 0.001
 KINDS: list[tuple[float, Callable[[random.Random], list[Turn]]]] = [
     (17, identity),
-    (13, small_talk),
-    (7, unknown),
-    (22, knowledge),
-    (10, arithmetic),
-    (6, spelling),
+    (12, small_talk),
+    (6, unknown),
+    (20, knowledge),
+    (13, arithmetic),
+    (7, spelling),
     (6, reversing),
     (5, letters),
     (3, repeating),
     (6, counting),
     (8, json_object),
-    (14, follow_up),
+    (16, follow_up),
 ]
 WEIGHTS = [weight for weight, _ in KINDS]
 SYSTEMS = [
