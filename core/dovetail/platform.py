@@ -197,7 +197,7 @@ class Batch:
     slots       [R]      i32  the row's slot
     past        [R]      i32  tokens of the row already in the cache
     tables      per cache group [R, M] i32  the row's blocks in order; 0 past its end
-    copies      per cache group [C, 2] i32  (source, target) blocks, copied before the rows run
+    copies      per cache group [C, 2] i32  (source, target) blocks, copied before the rows run; no target is a source
     outputs     [N]      i32  indices into tokens whose hidden state wants an output
     """
 
@@ -340,7 +340,10 @@ class LoadedModel(ABC):
 
     @abstractmethod
     def allocate(self, layout: KVLayout, num_blocks: tuple[int, ...]) -> None:
-        """Make the cache, block 0 included in the count. Again: the old cache is dropped first."""
+        """Make the cache, block 0 included in the count.
+
+        Again: the old cache is dropped first, and with it the steps in flight, whose results are void.
+        """
 
     @abstractmethod
     def compile(self, shape: Shape) -> Program:

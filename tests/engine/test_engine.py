@@ -6,6 +6,8 @@ import os
 import random
 
 import pytest
+from dovetail.errors import CacheLost
+from dovetail.platform import Program
 from dovetail.request import FinishReason, Request
 from dovetail.sampling import SamplingParams
 from dovetail_sdk.null import expected
@@ -182,3 +184,30 @@ def run(engine, asked: list[Request]) -> dict[str, tuple[list[int], int]]:
             tokens, cached = outputs[output.request_id]
             outputs[output.request_id] = (tokens + output.tokens, max(cached, output.cached))
     return outputs
+
+
+class LosesItsCache(Program):
+    """A program that reports a lost cache at some of its runs, as a device after a reset would."""
+
+    def __init__(self, program: Program, at: set[int]) -> None:
+        self.program, self.shape, self.at, self.runs = program, program.shape, at, 0
+
+    def run(self, batch):
+        self.runs += 1
+        if self.runs in self.at:
+            raise CacheLost("the device was reset")
+        return self.program.run(batch)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_lost_cache_is_computed_again(null_engine, device):
+    engine = null_engine(device, max_num_batched_tokens=16)
+    engine._program = LosesItsCache(engine._program, {2, 9, 10, 25})
+    asked = [
+        request(str(n), list(range(n + 2, n + 30)), 20, repetition_penalty=1.0 + 0.1 * (n % 2))
+        for n in range(5)
+    ]
+    outputs = run(engine, asked)
+    assert all(outputs[one.id][0] == oracle(one) for one in asked)
+    assert engine._program.runs > 25
+    engine._scheduler.check()

@@ -138,3 +138,10 @@ def test_what_is_not_supported_is_refused_by_name(
     with pytest.raises(openai.BadRequestError) as error:
         ask(client, **options)
     assert error.value.param == param and error.value.code == "unsupported_parameter"
+
+
+def test_echo_streams_without_generation(client: openai.OpenAI) -> None:
+    chunks = list(ask(client, ["one", "two"], echo=True, max_tokens=0, n=2, stream=True))
+    texts = {chunk.choices[0].index: chunk.choices[0].text for chunk in chunks}
+    assert texts == {0: "one", 1: "one", 2: "two", 3: "two"}
+    assert [chunk.choices[0].finish_reason for chunk in chunks] == ["length"] * 4

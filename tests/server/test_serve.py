@@ -34,9 +34,10 @@ class Server:
         )
         assert self.process.stdout is not None
         first, self.line = self.process.stdout.readline(), self.process.stdout.readline()
-        assert first.startswith("engine: null:0"), self.process.communicate()
         found = re.search(r"(http://127\.0\.0\.1:(\d+))", self.line)
-        assert found is not None, self.process.communicate()
+        if not first.startswith("engine: null") or found is None:
+            self.process.kill()
+            raise AssertionError((first, self.line, self.process.communicate()))
         self.url, self.port = found[1], int(found[2])
 
     def status(self, path: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dovetail.errors import RequestError
+from dovetail.errors import CacheLost, RequestError
 from dovetail.platform import I32, LateEdits, Pending, Program, SamplingColumns, Ticket, Tokens
 from dovetail.request import FinishReason, Output, Request
 from dovetail.scheduler import Commit, Plan, Scheduler
@@ -20,9 +21,14 @@ from .pack import SlotParameters, pack, select
 from .scores import Scores, scored_token
 
 Index = NDArray[np.intp]
+log = logging.getLogger("dovetail.engine")
 NOT_FINITE = (
     "the model's logits for this request were not finite numbers; its tokens would mean nothing"
 )
+
+
+def _nothing() -> None:
+    """For models that lose no cache."""
 
 
 @dataclass(slots=True)
@@ -47,6 +53,7 @@ class Engine:
 
     program    the model, compiled for the scheduler's largest step
     scheduler  who advances; it plans for one cache group, and all groups follow it
+    reallocate makes a new cache after CacheLost
     closing    called by `close`, in order
     """
 
@@ -57,6 +64,7 @@ class Engine:
         info: EngineInfo,
         *,
         cache_groups: int = 1,
+        reallocate: Callable[[], None] = _nothing,
         closing: Sequence[Callable[[], None]] = (),
     ) -> None:
         self.info = info
@@ -64,6 +72,7 @@ class Engine:
         self._scheduler = scheduler
         self._parameters = SlotParameters(info.max_num_seqs)
         self._cache_groups = cache_groups
+        self._reallocate = reallocate
         self._closing = list(closing)
         self._inflight: deque[_Step] = deque()
         self._depth = scheduler.steps_in_flight
@@ -116,15 +125,26 @@ class Engine:
         """Start the next step, if one can be planned, and finish the oldest one, if it is its turn.
 
         With one step in flight this is plan, run, commit. With more, a step is started before the one before it has
-        ended, so that the device never waits for the host.
+        ended, so that the device never waits for the host. A device that loses its cache gets a new one, and what was
+        running is computed again; anything else it raises ends the engine.
         """
         outputs, self._ready = self._ready, []
+        try:
+            outputs += self._advance()
+        except CacheLost as lost:
+            log.warning("cache=lost reason=%r running=%d", str(lost), self._scheduler.num_running)
+            self._inflight.clear()
+            self._scheduler.reset()
+            self._reallocate()
+        return outputs
+
+    def _advance(self) -> list[Output]:
         plan = self._scheduler.plan()
         if plan is not None:
             self._launch(plan)
         if self._inflight and (plan is None or len(self._inflight) >= self._depth):
-            outputs += self._retire()
-        return outputs
+            return self._retire()
+        return []
 
     def _launch(self, plan: Plan) -> None:
         batch, rows, columns = pack(plan, self._parameters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 from dovetail import models
 from dovetail.config import EngineConfig
@@ -134,13 +135,14 @@ def _assemble(
         scheduler,
         info,
         cache_groups=len(prepared.graph.cache),
+        reallocate=partial(_make_cache, model, prepared, sizes),
         closing=(model.close, prepared.device.close),
     )
 
 
 def _allocate(config: EngineConfig, prepared: Prepared, model: LoadedModel) -> tuple[Sizes, Shape]:
     limits = prepared.limits
-    layout = KVLayout(limits.block_size, prepared.form.name, prepared.graph.cache)
+    layout = _layout(prepared)
     sizes = choose_sizes(
         config,
         limits,
@@ -150,8 +152,17 @@ def _allocate(config: EngineConfig, prepared: Prepared, model: LoadedModel) -> t
     )
     for note in sizes.notes:
         log.warning("%s", note)
-    model.allocate(layout, tuple(sizes.num_blocks for _ in layout.groups))
+    _make_cache(model, prepared, sizes)
     return sizes, largest_step(sizes.limits)
+
+
+def _make_cache(model: LoadedModel, prepared: Prepared, sizes: Sizes) -> None:
+    layout = _layout(prepared)
+    model.allocate(layout, (sizes.num_blocks,) * len(layout.groups))
+
+
+def _layout(prepared: Prepared) -> KVLayout:
+    return KVLayout(prepared.limits.block_size, prepared.form.name, prepared.graph.cache)
 
 
 def largest_step(limits: Limits) -> Shape:

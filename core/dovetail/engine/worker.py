@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -14,6 +15,11 @@ from .load import load_engine
 from .messages import Command, Report, Start, Started, Stop, Unframer, commands, failure, frame
 
 READ_BYTES = 1 << 18
+RARE_COLLECTIONS = (
+    20_000,
+    50,
+    50,
+)  # a full one took 50 to 90 ms within a step with Python's own thresholds
 
 
 class SocketPort:
@@ -54,6 +60,9 @@ def serve(port: SocketPort) -> int:
     except Exception as error:  # the parent raises it in its own words
         port.send(failure(error))
         return 1
+    gc.collect()
+    gc.freeze()  # what is loaded stays: no collection needs to look at it again
+    gc.set_threshold(*RARE_COLLECTIONS)
     try:
         port.send(Started(engine.info))
         loop.run(engine, port)

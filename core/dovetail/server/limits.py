@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from .errors import BodyTooLarge, BodyTooSlow, WrongMediaType
 
 MAX_BODY_BYTES = 32 << 20
 BODY_TIMEOUT_S = 60.0
+DISCARD_TIMEOUT_S = 2.0
 MAX_NESTING = 64
 _PLACE = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
 
@@ -24,6 +26,9 @@ T = TypeVar("T")
 async def read_json(request: Request, decoder: msgspec.json.Decoder[T], *, max_bytes: int) -> T:
     """The body as the decoder's type. Raises RequestError that names the field that is wrong."""
     _check_media_type(request)
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > 2 * max_bytes:
+        raise _too_large(max_bytes)
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             body = await _read(request, max_bytes)
@@ -42,19 +47,29 @@ def _check_media_type(request: Request) -> None:
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes:
-        raise _too_large(max_bytes)
     parts, size = [], 0
     try:
         async for part in request.stream():
             size += len(part)
             if size > max_bytes:
+                await _discard(request, max_bytes)
                 raise _too_large(max_bytes)
             parts.append(part)
     except ClientDisconnect:
         raise RequestError("the client left before its body was complete") from None
     return b"".join(parts)
+
+
+async def _discard(request: Request, max_bytes: int) -> None:
+    """Read on for a while without keeping anything: a client that still sends would not see the answer."""
+    left = max_bytes
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_TIMEOUT_S):
+            more = True
+            while more and left > 0:
+                message = await request.receive()
+                left -= len(message.get("body", b""))
+                more = message.get("more_body", False)
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:

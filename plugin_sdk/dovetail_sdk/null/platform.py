@@ -145,6 +145,9 @@ class NullModel(LoadedModel):
         return 0
 
     def allocate(self, layout: KVLayout, num_blocks: tuple[int, ...]) -> None:
+        for job in self.in_flight:
+            self.order.run_to(job)
+        self.in_flight.clear()
         self._digests = Digests(layout, num_blocks, remember=not self.strict)
 
     def compile(self, shape: Shape) -> Program:
