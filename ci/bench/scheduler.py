@@ -72,20 +72,19 @@ def new_scheduler(rows: int, context: int, steps: int, steps_in_flight: int) -> 
 def null_program(scheduler: Scheduler, rows: int) -> Program:
     """A program of the null platform for the scheduler's steps."""
     platform = NullPlatform()
-    model = platform.open([info for info in platform.probe() if info.id == "0"]).load(
-        Graph(
-            name="bench",
-            dtype="f32",
-            inputs=("tokens", "positions", "outputs"),
-            nodes=(),
-            values={"logits": Value("logits", ("N", VOCAB), "f32")},
-            weights={},
-            outputs={"logits": "logits"},
-            cache=(CacheGroup("all", (0,), 1, 64, 64),),
-        ),
-        None,  # type: ignore[arg-type]  # the null platform reads no weights
+    graph = Graph(
+        name="bench",
+        dtype="f32",
+        inputs=("tokens", "positions", "outputs"),
+        nodes=(),
+        values={"logits": Value("logits", ("N", VOCAB), "f32")},
+        weights={},
+        outputs={"logits": "logits"},
+        cache=(CacheGroup("all", (0,), 1, 64, 64),),
     )
-    layout = KVLayout(BLOCK_SIZE, "f32", model.graph.cache)  # type: ignore[attr-defined]
+    device = platform.open([info for info in platform.probe() if info.id == "0"])
+    model = device.load(graph, None)  # type: ignore[arg-type]  # the null platform reads no weights
+    layout = KVLayout(BLOCK_SIZE, "f32", graph.cache)
     model.allocate(layout, (scheduler.cache.total + 1,))
     return model.compile(Shape(max(2048, rows), rows, rows + 64, scheduler.slots.table.shape[1]))
 

@@ -15,6 +15,7 @@ class EngineConfig:
     model                   directory, hub id, or "demo" for the bundled model
     revision                of a hub id
     platform                "name" or "name:device"; None takes the best available
+    probe_timeout_s         seconds a platform's plugin may take to be imported and to look for devices
     dtype                   "auto", "f32", "bf16" or "f16": type of the computation
     quantization            None keeps weights as stored; "int8" per channel, "int4" in groups
     kv_cache_dtype          "auto" or a cache form of the device
@@ -31,6 +32,7 @@ class EngineConfig:
     model: str = "demo"
     revision: str | None = None
     platform: str | None = None
+    probe_timeout_s: float = 10.0
     dtype: str = "auto"
     quantization: str | None = None
     kv_cache_dtype: str = "auto"

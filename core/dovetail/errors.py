@@ -6,6 +6,7 @@
         PlatformNotFound         no plugin of that name is installed
         PlatformBroken           a plugin is installed and cannot be used; carries the cause
         ContractMismatch         the plugin speaks another version of the contract
+        DeviceUnavailable        a device that was there cannot be opened; carries the cause
         UnsupportedOp            the device cannot run these nodes; lists every gap at once
         OutOfMemory              from load, workspace, allocate and compile only
         CacheLost                cache contents are gone: allocate again and recompute
@@ -46,6 +47,10 @@ class PlatformBroken(PlatformError):
 
 class ContractMismatch(PlatformError):
     """The plugin speaks a version of the contract that this core does not."""
+
+
+class DeviceUnavailable(PlatformError):
+    """A device that a plugin reported as usable cannot be opened."""
 
 
 class UnsupportedOp(PlatformError):

@@ -14,25 +14,54 @@ the core. It may load a graph's nodes one by one on kernels of its own, or hand 
     Pending.sample(...) -> Ticket[Tokens]       tokens for the rows that want one
 
 Ownership. The core owns slots, block ids and every array it passes; a plugin copies what it needs before the call
-returns. The plugin owns weights, cache and results; an array in a Tokens belongs to the caller.
+returns, and writes to none of them (BlockTransfer's `out` apart). The plugin owns weights, cache and results; an array in
+a Tokens or from `fetch` belongs to the caller.
 
-Order. One thread issues all calls on a LoadedModel and its programs (only `compile` may run on another, beside a
-step). Effects are as if executed in the order issued. `sample` for a slot is issued before a `run` that reads it.
+Order. Effects on a LoadedModel are as if executed in the order issued. `sample` for a slot is issued before a `run`
+that reads it. No more than `steps_in_flight` steps are issued before the first is waited for.
+
+Threads. One thread at a time calls a Device, its models and their programs; it need not be the one that opened or
+loaded them. Only `compile` may run on another thread, beside a step. `probe` is called on a thread of its own.
+
+Blocking. `probe` takes well under a second: one that takes longer than a deadline (10 s, import included) is given up,
+and the platform is not used. `run`, `sample`, `fetch`, `copy_blocks` and BlockTransfer return at once where the device is
+asynchronous, and may compute before they return where it is not. `done` and `memory` never wait for a step. Everything
+else takes as long as it needs: `open`, `supports`, `load`, `allocate` and `compile` run before serving, `wait` and
+`result` are there to wait.
+
+Lifetime. A Platform lives as long as the process; constructing it costs nothing. A Device lives from `open` until
+`close`, its models are closed before it. A Program is good until its model is closed; several may exist. A Pending is
+good until the next-but-one `run`, a Ticket for as long as the caller keeps it; `allocate` and `close` void both where
+they were not waited for. A process may open, close and open again. Opening what is open already gives another Device, or
+raises PlatformError and leaves the first one as it was.
 
 Blocks. Block 0 is scrap: padding may be written there and is never read. A row owns tokens past .. past + n; its key
 and value for position p go to block table[p // S], offset p % S. Blocks that the core shares between rows are never
 written. Slot 0 is scrap in the same way.
 
-Errors. OutOfMemory from load, workspace, allocate and compile only. CacheLost or DeviceLost from any later call or
-ticket. `close` never raises. A shape beyond what was compiled is the core's mistake and may raise ValueError.
+Errors. `probe` never raises, `close` never raises. `open` raises PlatformError: a device may be gone since `probe`. OutOfMemory
+comes from load, workspace, allocate and compile only. CacheLost (allocate again, weights are intact) or DeviceLost (the process is
+replaced) from any later call or ticket. What `supports` has not accepted is never loaded. A shape beyond what was
+compiled is the core's mistake and may raise ValueError. Any other exception ends the engine, with its text.
 
-Arrays are host NumPy, C-contiguous. What is not listed as optional is required.
+Names. Classes that implement these interfaces have the contract's public names and no others, with the contract's parameter
+names, order and defaults: registration refuses the rest, so that a misspelt optional member is an error and a later
+contract can add names. Names that begin with an underscore are the plugin's own.
+
+Optional. What is not listed here is required. Platform.rank (None: only when named), Platform.contract (1),
+DeviceInfo.memory_bytes (None: unknown), .unavailable (None: it can be opened), .emulated (False), every field of Capabilities
+that has a default, and BlockTransfer on a LoadedModel: all three of its members, or none (then the core recomputes
+instead of moving blocks).
+
+Versions. A core that speaks contract n takes plugins that were written against n or n - 1 and refuses all others.
+
+Arrays are host NumPy, C-contiguous.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -42,6 +71,9 @@ from numpy.typing import NDArray
 from .graph import CacheGroup, Graph, Weight, WeightForm
 
 CONTRACT = 1
+
+OPTIONAL_MEMBERS = ("block_transfer",)
+"""Features that are no members of a list."""
 
 I32 = NDArray[np.int32]
 F32 = NDArray[np.float32]
@@ -87,9 +119,32 @@ class CacheForm:
     compute_dtypes: tuple[str, ...] = ()
 
 
+State = Literal["supported", "unsupported", "unverified"]
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """What is known of one feature of a device.
+
+    name    prefix:member for members of the lists in Capabilities: op, dtype, weights, cache, fused, rewrite, column, as
+            in "dtype:bf16", "weights:int8", "cache:u8", "op:moe"; or an optional member of the contract: "block_transfer"
+    state   supported    it works here, and was seen to (by conformance, or by a trial when the device was opened)
+            unsupported  it does not
+            unverified   it is offered and nobody has seen it work on this device; used, and the log says so
+    reason  how that is known, or what is missing; a line for people
+    """
+
+    name: str
+    state: State
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What a device can do, as data. Fixed for the life of a Device.
+
+    The lists say what the core may use; a Feature adds what is known about it. Listed and without a Feature is
+    supported, neither listed nor a Feature is unsupported.
 
     ops              op name -> revision understood (graph/ops.py)
     compute_dtypes   of graphs, best first
@@ -102,6 +157,7 @@ class Capabilities:
     dynamic_shapes   one Program serves every smaller shape without padding
     top_logprobs     most alternatives `sample` reports
     max_width        largest head width D, None if any
+    features         reasons, and what is unverified; most platforms name what they miss or have not tried
     """
 
     ops: Mapping[str, int]
@@ -115,6 +171,59 @@ class Capabilities:
     dynamic_shapes: bool = False
     top_logprobs: int = 20
     max_width: int | None = None
+    features: tuple[Feature, ...] = ()
+
+    def listed(self) -> tuple[str, ...]:
+        """Names of the features on the lists."""
+        lists: dict[str, Iterable[object]] = {
+            "op": self.ops,
+            "dtype": self.compute_dtypes,
+            "weights": self.weight_forms,
+            "cache": (form.name for form in self.cache_forms),
+            "fused": self.fused_ops,
+            "rewrite": sorted(self.rewrites),
+            "column": sorted(self.columns),
+        }
+        return tuple(f"{prefix}:{name}" for prefix, names in lists.items() for name in names)
+
+    def feature(self, name: str) -> Feature:
+        """What is known of a feature: as declared, else by the lists."""
+        for declared in self.features:
+            if declared.name == name:
+                return declared
+        if name in OPTIONAL_MEMBERS:
+            return Feature(name, "unverified", "not declared; a loaded model shows it")
+        if name in self.listed():
+            return Feature(name, "supported", "")
+        return Feature(name, "unsupported", "not declared")
+
+    def incoherent(self) -> tuple[str, ...]:
+        """What contradicts itself in here, a line each; nothing in a plugin that is right."""
+        found = [
+            f"{name} is empty"
+            for name in ("ops", "compute_dtypes", "weight_forms", "cache_forms")
+            if not getattr(self, name)
+        ]
+        if self.steps_in_flight < 1:
+            found.append(f"steps_in_flight is {self.steps_in_flight}; it must be at least 1")
+        listed, names = set(self.listed()), [feature.name for feature in self.features]
+        found += [f"feature {name} is declared twice" for name in names if names.count(name) > 1]
+        for feature in self.features:
+            is_listed = feature.name in listed
+            if feature.name not in OPTIONAL_MEMBERS and is_listed == (
+                feature.state == "unsupported"
+            ):
+                found.append(
+                    f"feature {feature.name} is {feature.state} and {'' if is_listed else 'not '}on its list"
+                )
+            if not feature.reason:
+                found.append(f"feature {feature.name} has no reason")
+        return tuple(dict.fromkeys(found))
+
+    def known(self) -> tuple[Feature, ...]:
+        """Every feature that is listed, declared or optional."""
+        names = (*self.listed(), *OPTIONAL_MEMBERS, *(feature.name for feature in self.features))
+        return tuple(self.feature(name) for name in dict.fromkeys(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +427,10 @@ class Pending(ABC):
 
 
 class Program(ABC):
-    """A graph made ready for steps up to a shape."""
+    """A graph made ready for steps up to a shape.
+
+    shape  the one it was compiled for, or a larger one
+    """
 
     shape: Shape
 
@@ -360,7 +472,7 @@ class LoadedModel(ABC):
 
 @runtime_checkable
 class BlockTransfer(Protocol):
-    """Optional on a LoadedModel: moving blocks to and from host memory.
+    """Optional on a LoadedModel, all of it or none: moving blocks to and from host memory.
 
     block_format  layout, mesh and dtype in one string; equal strings may exchange bytes
     """
@@ -375,13 +487,16 @@ class BlockTransfer(Protocol):
 
 
 class Device(ABC):
-    """An open device, or a mesh of them. Several models may be loaded on it."""
+    """An open device, or a mesh of them. Several models may be loaded on it.
+
+    capabilities  the same value for as long as the device is open
+    """
 
     capabilities: Capabilities
 
     @abstractmethod
     def memory(self) -> Memory:
-        """As of now."""
+        """As of now; other processes count."""
 
     @abstractmethod
     def supports(self, graph: Graph) -> tuple[Support, ...]:
@@ -402,21 +517,21 @@ class Platform(ABC):
     Importing its module imports no framework and takes well under a second.
 
     name      what a user writes: --platform NAME
-    contract  the CONTRACT it was built against
+    contract  the CONTRACT it was written against, as a literal number: it must not follow the core that is installed
     rank      order of preference when the user names none, highest first; None: only when named
     """
 
     name: str
-    contract: int = CONTRACT
+    contract: int = 1
     rank: int | None = None
 
     @abstractmethod
     def probe(self) -> list[DeviceInfo]:
-        """The devices here, usable or not. Never raises, never initialises or locks a device."""
+        """The devices here, usable or not, each id once. Never raises, never initialises or locks a device."""
 
     @abstractmethod
     def open(self, devices: Sequence[DeviceInfo]) -> Device:
-        """Take devices that `probe` returned; several make a mesh. Raises PlatformError."""
+        """Take devices that `probe` returned; several make a mesh. Raises PlatformError, also for one gone since."""
 
 
 @dataclass(frozen=True, slots=True)

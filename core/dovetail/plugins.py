@@ -1,39 +1,58 @@
 """Which platforms are installed, which devices they see, and which one to use.
 
 Plugins are found through the entry points of the group `dovetail.platforms`, one by one: one that fails to import or
-to probe keeps its reason and harms no other. Nothing here knows any platform by name.
+to probe, or hangs there, keeps its reason and harms no other. Nothing here knows any platform by name.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
+from typing import TypeVar
 
-from .errors import ConfigError, ContractMismatch, PlatformBroken, PlatformError, PlatformNotFound
-from .platform import CONTRACT, DeviceInfo, Platform
+from . import registration
+from .errors import (
+    ConfigError,
+    ContractMismatch,
+    DeviceUnavailable,
+    PlatformBroken,
+    PlatformError,
+    PlatformNotFound,
+)
+from .platform import Device, DeviceInfo, Platform
 
 GROUP = "dovetail.platforms"
-ACCEPTED_CONTRACTS = (CONTRACT,)
+PROBE_TIMEOUT_S = 10.0
 
 log = logging.getLogger("dovetail.plugins")
+A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """One entry point and what came of it.
 
+    target    what the entry point names, "module:Class"
+    file      of the package that has it, None if there is none
     platform  None if it cannot be used at all
     problem   why it cannot be used, or why none of its devices can; None if one can
+    kind      of the error that using it by name raises
     """
 
     name: str
     distribution: str
     version: str
+    target: str = ""
+    file: str | None = None
     platform: Platform | None = None
     devices: list[DeviceInfo] = field(default_factory=list)
     problem: str | None = None
+    kind: type[PlatformError] = PlatformBroken
 
     @property
     def usable(self) -> list[DeviceInfo]:
@@ -52,12 +71,26 @@ class Selection:
     def __str__(self) -> str:
         return f"{self.platform.name}:{','.join(device.id for device in self.devices)}"
 
+    def after(self, failures: Sequence[DeviceUnavailable]) -> Selection:
+        """The same, chosen because better ones could not be opened."""
+        if not failures:
+            return self
+        return replace(self, reason=f"{self.reason}; passed over: {_joined(failures)}")
 
-def discover(points: Iterable[EntryPoint] | None = None) -> list[Found]:
-    """Every platform installed, usable or not, by falling rank and then by name."""
+
+# ------------------------------------------------------------------------------------------------------ what is there
+
+
+def discover(
+    points: Iterable[EntryPoint] | None = None, *, timeout_s: float = PROBE_TIMEOUT_S
+) -> list[Found]:
+    """Every platform installed, usable or not, by falling rank and then by name.
+
+    timeout_s  that each may take to be imported and probed
+    """
     if points is None:
         points = entry_points(group=GROUP)
-    found = [_load(point) for point in points]
+    found = [_load(point, timeout_s) for point in points]
     names = [entry.name for entry in found]
     found = [
         _refuse_twin(entry, found) if names.count(entry.name) > 1 else entry for entry in found
@@ -65,30 +98,192 @@ def discover(points: Iterable[EntryPoint] | None = None) -> list[Found]:
     return sorted(found, key=lambda entry: (-_rank(entry), entry.name))
 
 
-def select(spec: str | None, found: Sequence[Found] | None = None) -> Selection:
-    """The platform and devices that `spec` names: "name", "name:device", "name:device,device".
+def _load(point: EntryPoint, timeout_s: float) -> Found:
+    dist = point.dist
+    origin = Found(
+        name=point.name,
+        distribution=dist.name if dist is not None else "unknown",
+        version=dist.version if dist is not None else "",
+        target=point.value,
+        file=_file(point),
+    )
+    try:
+        platform, devices = within(timeout_s, "import and probe", lambda: _look(point))
+    except (Exception, SystemExit) as error:  # a plugin may do anything; its reason is kept
+        log.debug("platform=%s refused", point.name, exc_info=True)
+        kind = ContractMismatch if isinstance(error, ContractMismatch) else PlatformBroken
+        return replace(origin, problem=_reason(error), kind=kind)
+    problem = None
+    if not any(device.unavailable is None for device in devices):
+        reasons = [f"{device.id}: {device.unavailable}" for device in devices]
+        problem = "; ".join(reasons) or "it sees no device"
+    return replace(origin, platform=platform, devices=devices, problem=problem)
 
-    None takes the first usable device of the highest declared rank. Raises PlatformNotFound, PlatformBroken,
-    ContractMismatch or ConfigError, with what is there instead.
+
+def within(timeout_s: float, what: str, work: Callable[[], A]) -> A:
+    """Do some of a plugin's work on a thread of its own; raises PlatformBroken if it takes longer than it may.
+
+    The thread is left behind then: nothing can end it, and it ends with the process.
     """
-    found = discover() if found is None else found
+    done: list[A] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:  # raised again by whoever waits
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name=f"dovetail-{what}", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if raised:
+        raise raised[0]
+    if not done:
+        raise PlatformBroken(
+            f"its {what} had not ended after {timeout_s:g} s and was given up; "
+            "--probe-timeout-s sets how long to wait"
+        )
+    return done[0]
+
+
+def _look(point: EntryPoint) -> tuple[Platform, list[DeviceInfo]]:
+    platform = _construct(point)
+    devices: object = platform.probe()
+    if not isinstance(devices, list) or not all(isinstance(d, DeviceInfo) for d in devices):
+        raise PlatformBroken(f"its probe returned {devices!r:.80}, not a list of DeviceInfo")
+    ids = [device.id for device in devices]
+    if len({*ids}) < len(ids) or any(not name or "," in name for name in ids):
+        raise PlatformBroken(f"its devices are called {ids}: each needs a name, without a comma")
+    return platform, devices
+
+
+def _construct(point: EntryPoint) -> Platform:
+    made = point.load()
+    if not (isinstance(made, type) and issubclass(made, Platform)):
+        raise PlatformBroken(f"{point.value} is not a subclass of dovetail.platform.Platform")
+    accepted = registration.accepted_contracts()
+    if made.contract not in accepted:
+        raise ContractMismatch(
+            f"it speaks contract {made.contract} and this core speaks {' or '.join(map(str, accepted))}; "
+            "install versions that belong together"
+        )
+    registration.check_class(Platform, made, point.name)
+    platform = registration.check(made(), Platform, point.name)  # type: ignore[type-abstract]
+    if platform.name != point.name:
+        raise PlatformBroken(
+            f"its entry point is {point.name!r} and it calls itself {platform.name!r}"
+        )
+    return platform
+
+
+def _refuse_twin(entry: Found, found: Sequence[Found]) -> Found:
+    twins = ", ".join(
+        f"{other.distribution} {other.version}" for other in found if other.name == entry.name
+    )
+    problem = (
+        f"several distributions call their platform {entry.name!r}: {twins}; uninstall all but one"
+    )
+    return replace(entry, platform=None, devices=[], problem=problem, kind=PlatformBroken)
+
+
+def _file(point: EntryPoint) -> str | None:
+    """Where the entry point's package is, found without importing it."""
+    try:
+        spec = importlib.util.find_spec(point.module.partition(".")[0])
+    except (ImportError, ValueError):
+        return None
     if spec is None:
-        return _best(found)
+        return None
+    return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
+
+
+# --------------------------------------------------------------------------------------------------- which one to use
+
+
+def choices(
+    spec: str | None, found: Sequence[Found] | None = None, *, timeout_s: float = PROBE_TIMEOUT_S
+) -> list[Selection]:
+    """The platforms and devices to try, best first: one if `spec` names it, else all that can be used.
+
+    spec  "name", "name:device" or "name:device,device"; only plugins of that name are loaded
+
+    Raises PlatformNotFound, PlatformBroken, ContractMismatch or ConfigError, with what is there instead.
+    """
+    if spec is None:
+        return _ranked(discover(timeout_s=timeout_s) if found is None else found)
     name, _, ids = spec.partition(":")
-    entries = [entry for entry in found if entry.name == name]
+    if found is None:
+        known = sorted({point.name for point in entry_points(group=GROUP)})
+        entries = discover(entry_points(group=GROUP, name=name), timeout_s=timeout_s)
+    else:
+        known = [entry.name for entry in found]
+        entries = [entry for entry in found if entry.name == name]
     if not entries:
-        known = ", ".join(entry.name for entry in found) or "none"
         raise PlatformNotFound(
-            f"no platform named {name!r} is installed (installed: {known}); "
+            f"no platform named {name!r} is installed (installed: {', '.join(known) or 'none'}); "
             f"install it with pip install dovetail-{name}, or choose another with --platform"
         )
-    return _named(entries[0], ids)
+    return [_named(entries[0], ids)]
+
+
+def select(
+    spec: str | None, found: Sequence[Found] | None = None, *, timeout_s: float = PROBE_TIMEOUT_S
+) -> Selection:
+    """The first of `choices`: without a spec, the first usable device of the highest declared rank."""
+    return choices(spec, found, timeout_s=timeout_s)[0]
+
+
+def find_again(spec: str, *, timeout_s: float = PROBE_TIMEOUT_S) -> Selection:
+    """What another process chose, as this one sees it. Raises DeviceUnavailable where it is gone."""
+    try:
+        return select(spec, timeout_s=timeout_s)
+    except (PlatformError, ConfigError) as error:
+        raise DeviceUnavailable(str(error)) from error
+
+
+def open_first(offers: Sequence[Selection]) -> tuple[Selection, Device]:
+    """Open the first that can be opened. Raises DeviceUnavailable with every cause."""
+    failures: list[DeviceUnavailable] = []
+    for offer in offers:
+        try:
+            return offer.after(failures), open_device(offer)
+        except DeviceUnavailable as error:
+            log.warning("platform=%s unavailable reason=%r", offer, str(error))
+            failures.append(error)
+    raise none_opened(failures)
+
+
+def none_opened(failures: Sequence[DeviceUnavailable]) -> DeviceUnavailable:
+    """What to raise when nothing could be opened."""
+    return DeviceUnavailable(_joined(failures))
+
+
+def open_device(selection: Selection) -> Device:
+    """Open the devices of a selection. Raises DeviceUnavailable, the cause in its text."""
+    try:
+        device = selection.platform.open(selection.devices)
+    except (Exception, SystemExit) as error:  # a plugin may do anything
+        raise DeviceUnavailable(f"{selection} cannot be opened: {_reason(error)}") from error
+    try:
+        return registration.check(device, Device, selection.platform.name)  # type: ignore[type-abstract]
+    except PlatformBroken as error:
+        with contextlib.suppress(Exception):  # what breaks the contract may have no close
+            device.close()
+        raise DeviceUnavailable(f"{selection} cannot be used: {error}") from error
+
+
+def _joined(failures: Sequence[DeviceUnavailable]) -> str:
+    return "; ".join(map(str, failures))
 
 
 def _named(entry: Found, ids: str) -> Selection:
     if entry.platform is None:
-        kind = ContractMismatch if "contract" in (entry.problem or "") else PlatformBroken
-        raise kind(f"platform {entry.name} cannot be used: {entry.problem}")
+        raise entry.kind(f"platform {entry.name} cannot be used: {entry.problem}")
     if not ids:
         if not entry.usable:
             raise PlatformBroken(f"platform {entry.name} has no usable device: {entry.problem}")
@@ -108,7 +303,7 @@ def _named(entry: Found, ids: str) -> Selection:
     return Selection(entry.platform, tuple(chosen), "named")
 
 
-def _best(found: Sequence[Found]) -> Selection:
+def _ranked(found: Sequence[Found]) -> list[Selection]:
     candidates = [
         e for e in found if e.platform is not None and e.platform.rank is not None and e.usable
     ]
@@ -118,82 +313,21 @@ def _best(found: Sequence[Found]) -> Selection:
             f"no platform can be used here ({story or 'none is installed'}); "
             'install one, for example with pip install "dovetail[cpu]"'
         )
-    best = candidates[0]
-    assert best.platform is not None
-    others = ", ".join(entry.name for entry in candidates[1:])
-    reason = f"rank {best.platform.rank}, the highest of those usable" + (
+    return [
+        Selection(entry.platform, (device,), _why(entry, candidates[place + 1 :]))
+        for place, entry in enumerate(candidates)
+        if entry.platform is not None
+        for device in entry.usable
+    ]
+
+
+def _why(entry: Found, below: Sequence[Found]) -> str:
+    others = ", ".join(other.name for other in below)
+    return f"rank {_rank(entry):g}, the highest of those usable" + (
         f" (also: {others})" if others else ""
     )
-    return Selection(best.platform, (best.usable[0],), reason)
 
 
 def _rank(entry: Found) -> float:
     rank = entry.platform.rank if entry.platform is not None else None
     return float("-inf") if rank is None else rank
-
-
-def _load(point: EntryPoint) -> Found:
-    dist = point.dist
-    name, version = (dist.name, dist.version) if dist is not None else ("unknown", "")
-    origin = Found(name=point.name, distribution=name, version=version)
-    try:
-        platform = _construct(point)
-        devices = platform.probe()
-    except (Exception, SystemExit) as error:  # a plugin may do anything; its reason is kept
-        log.debug("platform=%s refused", point.name, exc_info=True)
-        reason = (
-            str(error) if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
-        )
-        return _with(origin, problem=reason)
-    problem = None
-    if not any(device.unavailable is None for device in devices):
-        reasons = [f"{device.id}: {device.unavailable}" for device in devices]
-        problem = "; ".join(reasons) or "it sees no device"
-    return _with(origin, platform=platform, devices=devices, problem=problem)
-
-
-def _construct(point: EntryPoint) -> Platform:
-    made = point.load()
-    if not (isinstance(made, type) and issubclass(made, Platform)):
-        raise PlatformBroken(f"{point.value} is not a subclass of dovetail.platform.Platform")
-    if made.contract not in ACCEPTED_CONTRACTS:
-        accepted = " or ".join(str(number) for number in ACCEPTED_CONTRACTS)
-        raise ContractMismatch(
-            f"it speaks contract {made.contract} and this core speaks {accepted}; "
-            "install versions that belong together"
-        )
-    platform = made()
-    if platform.name != point.name:
-        raise PlatformBroken(
-            f"its entry point is {point.name!r} and it calls itself {platform.name!r}"
-        )
-    return platform
-
-
-def _refuse_twin(entry: Found, found: Sequence[Found]) -> Found:
-    twins = ", ".join(
-        f"{other.distribution} {other.version}" for other in found if other.name == entry.name
-    )
-    return Found(
-        name=entry.name,
-        distribution=entry.distribution,
-        version=entry.version,
-        problem=f"several distributions call their platform {entry.name!r}: {twins}; uninstall all but one",
-    )
-
-
-def _with(
-    origin: Found,
-    *,
-    platform: Platform | None = None,
-    devices: list[DeviceInfo] | None = None,
-    problem: str | None = None,
-) -> Found:
-    return Found(
-        name=origin.name,
-        distribution=origin.distribution,
-        version=origin.version,
-        platform=platform,
-        devices=devices or [],
-        problem=problem,
-    )

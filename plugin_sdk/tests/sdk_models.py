@@ -7,7 +7,8 @@ import torch
 import transformers
 from dovetail import models
 from dovetail.graph import Graph, Weight, WeightForm, with_forms
-from dovetail_sdk.reference.platform import ReferenceDevice, ReferenceModel
+from dovetail_sdk.reference.platform import ReferenceDevice
+from dovetail_sdk.runner import KernelModel
 
 COMMON = {
     "vocab_size": 97,
@@ -82,12 +83,12 @@ def graph_of(model: transformers.PreTrainedModel, dtype: str = "f32") -> Graph:
     return models.build(model.config.to_dict(), dtype=dtype)
 
 
-def on_reference(model: transformers.PreTrainedModel, graph: Graph) -> ReferenceModel:
+def on_reference(model: transformers.PreTrainedModel, graph: Graph) -> KernelModel:
     tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     f32 = WeightForm("dense", "f32")
     source = ArraySource(with_forms(graph, dict.fromkeys(graph.weights, f32)), tensors)
     loaded = ReferenceDevice().load(graph, source)
-    assert isinstance(loaded, ReferenceModel)
+    assert isinstance(loaded, KernelModel)
     return loaded
 
 

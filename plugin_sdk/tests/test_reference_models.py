@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from dovetail.graph import BF16, F16, INT8, Weight, passes
 from dovetail.platform import Batch, KVLayout, Shape
+from dovetail_sdk.packing import read_f32
 from dovetail_sdk.reference import ReferencePlatform
 from dovetail_sdk.reference.platform import ReferenceDevice
-from dovetail_sdk.reference.weights import read_f32
 from sdk_driver import Driver
 from sdk_models import VARIANTS, ArraySource, graph_of, log_softmax, on_reference, random_model
 

@@ -8,7 +8,7 @@ from dovetail.graph import OPS as SPECS
 from dovetail.graph import CacheGroup
 from dovetail.platform import KVLayout
 from dovetail_sdk.reference import ops
-from dovetail_sdk.reference.cache import PagedCache, Step
+from dovetail_sdk.runner import NumpyBackend, PagedCache, Step
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 RNG = np.random.default_rng(11)
@@ -131,7 +131,7 @@ def test_elementwise_and_shapes():
 def test_paged_attention_equals_dense(window, soft_cap, heads, kv_heads, width, value_width):
     size, totals = 3, [(7, 4), (1, 6), (11, 1)]
     layer_group = CacheGroup("g", (2,), kv_heads, width, value_width, window)
-    cache = PagedCache(KVLayout(size, "f32", (layer_group,)), (20,))
+    cache = PagedCache(NumpyBackend(), KVLayout(size, "f32", (layer_group,)), (20,), checked=True)
     blocks = list(RNG.permutation(np.arange(1, 20)))
     table = np.zeros((3, 4), np.int32)
     for row, (past, new) in enumerate(totals):

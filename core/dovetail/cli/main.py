@@ -6,11 +6,11 @@ Status: 0 done, 1 it did not work, 2 the command line is wrong, 130 interrupted.
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from dovetail import __version__
@@ -26,7 +26,22 @@ COMMANDS = {
     "bench": "measure a model or a server under load",
     "platforms": "list platforms and devices, or why they cannot be used",
     "explain": "show what runs each node of a model, and why",
+    "doctor": "tell the whole story of this installation",
+    "conformance": "test a platform against the contract",
+    "plugin": "make a new platform plugin",
 }
+
+
+def available(commands: Mapping[str, str]) -> dict[str, str]:
+    """Those whose module is there."""
+    return {
+        name: text
+        for name, text in commands.items()
+        if importlib.util.find_spec(f"{__package__}.{name}") is not None
+    }
+
+
+COMMANDS = available(COMMANDS)
 
 
 class Parser(argparse.ArgumentParser):
@@ -154,6 +169,13 @@ def add_engine(parser: Parser) -> None:
 def add_server(parser: Parser) -> None:
     """Settings of the HTTP server."""
     _add(parser.add_argument_group("server"), SERVER)
+
+
+def add_probing(parser: Parser) -> None:
+    """How long plugins may take to look for devices, and --config, which can say it too."""
+    group = parser.add_argument_group("engine")
+    _add(group, [option for option in ENGINE if option.name == "probe_timeout_s"])
+    group.add_argument("--config", metavar="FILE", help="settings as TOML")
 
 
 def _add(group: argparse._ArgumentGroup, options: Sequence[Option]) -> None:

@@ -122,6 +122,12 @@ ENGINE = (
         name="platform", help="name or name:device; the best there is if left out", metavar="NAME"
     ),
     Option(
+        name="probe_timeout_s",
+        help="seconds a plugin may take to look (10)",
+        parse=seconds,
+        metavar="S",
+    ),
+    Option(
         name="dtype",
         help="auto, f32, bf16 or f16",
         parse=one_of("auto", "f32", "bf16", "f16", "float32", "bfloat16", "float16", "half"),

@@ -16,6 +16,7 @@ from dovetail.request import Output, Request
 class EngineInfo:
     """What a started engine says of itself; fixed while it lives.
 
+    reason      why this platform and device were chosen
     num_blocks  usable cache blocks, the scrap block not counted
     fallbacks   nodes that run on a fallback
     """
@@ -33,6 +34,7 @@ class EngineInfo:
     block_size: int
     num_blocks: int
     fallbacks: int = 0
+    reason: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dovetail.errors import CacheLost, RequestError
+from dovetail.errors import CacheLost, DeviceLost, PlatformBroken, RequestError
 from dovetail.platform import I32, LateEdits, Pending, Program, SamplingColumns, Ticket, Tokens
 from dovetail.request import FinishReason, Output, Request
 from dovetail.scheduler import Commit, Plan, Scheduler
@@ -22,6 +22,8 @@ from .scores import Scores, scored_token
 
 Index = NDArray[np.intp]
 log = logging.getLogger("dovetail.engine")
+LOSSES_IN_A_ROW = 8
+"""Caches lost with no step finished in between, after which the device is taken for lost."""
 NOT_FINITE = (
     "the model's logits for this request were not finite numbers; its tokens would mean nothing"
 )
@@ -82,6 +84,7 @@ class Engine:
         self._finished: Counter[str] = Counter()
         self._generated = 0
         self._steps = 0
+        self._losses = 0
 
     # ------------------------------------------------------------------------------------------------ requests
 
@@ -126,25 +129,34 @@ class Engine:
 
         With one step in flight this is plan, run, commit. With more, a step is started before the one before it has
         ended, so that the device never waits for the host. A device that loses its cache gets a new one, and what was
-        running is computed again; anything else it raises ends the engine.
+        running is computed again; anything else it raises ends the engine, and so does a cache that is lost over and over.
         """
         outputs, self._ready = self._ready, []
         try:
-            outputs += self._advance()
+            self._advance(outputs)
         except CacheLost as lost:
-            log.warning("cache=lost reason=%r running=%d", str(lost), self._scheduler.num_running)
-            self._inflight.clear()
-            self._scheduler.reset()
-            self._reallocate()
+            self._recover(lost)
         return outputs
 
-    def _advance(self) -> list[Output]:
+    def _recover(self, lost: CacheLost) -> None:
+        """Start again from the tokens that are known."""
+        self._losses += 1
+        if self._losses >= LOSSES_IN_A_ROW:
+            raise DeviceLost(
+                f"the cache was lost {self._losses} times with no step finished in between: {lost}"
+            ) from lost
+        log.warning("cache=lost reason=%r running=%d", str(lost), self._scheduler.num_running)
+        self._inflight.clear()
+        self._scheduler.reset()
+        self._reallocate()
+
+    def _advance(self, outputs: list[Output]) -> None:
         plan = self._scheduler.plan()
         if plan is not None:
             self._launch(plan)
         if self._inflight and (plan is None or len(self._inflight) >= self._depth):
-            return self._retire()
-        return []
+            outputs += self._retire()
+            self._sample_late()
 
     def _launch(self, plan: Plan) -> None:
         batch, rows, columns = pack(plan, self._parameters)
@@ -194,13 +206,12 @@ class Engine:
         step = self._inflight.popleft()
         step.pending.wait()
         tokens = _collect(step)
+        self._losses = 0
         drawn = len(step.plan.drawing)
         failed = self._fail(step.plan, tokens, drawn)
         self._scores.gather(step.plan, tokens)
         commits = self._scheduler.commit(step.plan, tokens.ids[:drawn])
-        outputs = failed + self._outputs(step, tokens, commits)
-        self._sample_late()
-        return outputs
+        return failed + self._outputs(step, tokens, commits)
 
     def _fail(self, plan: Plan, tokens: Tokens, drawn: int) -> list[Output]:
         """End the sequences whose logits were not finite; the others go on."""
@@ -293,8 +304,8 @@ def _collect(step: _Step) -> Tokens:
     """
     n = len(step.rows)
     if len(step.tickets) == 1 and len(step.tickets[0][0]) == n:
-        return step.tickets[0][1].result()
-    parts = [(which, ticket.result()) for which, ticket in step.tickets]
+        return _checked(step.tickets[0][1].result(), n)
+    parts = [(which, _checked(ticket.result(), len(which))) for which, ticket in step.tickets]
     width = max((part.top_ids.shape[1] for _, part in parts), default=0)
     whole = Tokens(
         ids=np.zeros(n, np.int32),
@@ -311,3 +322,21 @@ def _collect(step: _Step) -> Tokens:
         whole.top_logprobs[which, :k] = part.top_logprobs
         whole.not_finite[which] = part.not_finite
     return whole
+
+
+def _checked(tokens: Tokens, rows: int) -> Tokens:
+    """What a platform sampled, if it is for all rows that were asked for: one too few would shift the others."""
+    lengths = (
+        len(tokens.ids),
+        len(tokens.logprobs),
+        len(tokens.top_ids),
+        len(tokens.top_logprobs),
+        len(tokens.not_finite),
+    )
+    if lengths != (rows,) * len(lengths):
+        raise PlatformBroken(
+            f"{rows} rows were sampled and the platform's plugin returned {lengths[0]} ids, {lengths[1]} logprobs, "
+            f"{lengths[2]} top_ids, {lengths[3]} top_logprobs and {lengths[4]} not_finite; this is a fault of the "
+            "plugin: dovetail conformance shows it"
+        )
+    return tokens

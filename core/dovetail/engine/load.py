@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from dovetail import models
+from dovetail import models, registration
 from dovetail.config import EngineConfig
-from dovetail.errors import ConfigError, PlatformError
+from dovetail.errors import ConfigError, OutOfMemory, PlatformError
 from dovetail.graph import Graph, passes, with_forms
-from dovetail.platform import CacheForm, Capabilities, Device, KVLayout, LoadedModel, Shape, Support
-from dovetail.plugins import Selection, select
+from dovetail.platform import (
+    CacheForm,
+    Capabilities,
+    Device,
+    KVLayout,
+    LoadedModel,
+    Program,
+    Shape,
+    Support,
+)
+from dovetail.plugins import Selection, choices, open_first
 from dovetail.scheduler import Scheduler
 from dovetail.weights.checkpoint import Checkpoint
 from dovetail.weights.forms import choose_forms
@@ -39,14 +50,19 @@ class Prepared:
     weights: str
 
 
-def prepare(config: EngineConfig, checkpoint: Checkpoint) -> Prepared:
+def prepare(
+    config: EngineConfig, checkpoint: Checkpoint, offers: Sequence[Selection] | None = None
+) -> Prepared:
     """Choose platform, device, types and limits, and rewrite the model's graph for the device.
+
+    offers  platforms and devices to try, if that was decided already
 
     Raises ConfigError, PlatformError or CheckpointError; the device is closed again if anything is raised.
     """
-    selection = select(config.platform)
+    if offers is None:
+        offers = choices(config.platform, timeout_s=config.probe_timeout_s)
+    selection, device = open_first(offers)
     log.info("platform=%s reason=%r", selection, selection.reason)
-    device = selection.platform.open(selection.devices)
     try:
         return _prepare(config, checkpoint, selection, device)
     except BaseException:
@@ -61,6 +77,7 @@ def _prepare(
     facts = models.facts(checkpoint.config)
     dtype = _compute_dtype(config.dtype, facts.dtype, can, str(selection))
     form = _cache_form(config.kv_cache_dtype, dtype, can, str(selection))
+    _tell_unverified(can, f"dtype:{dtype}", f"cache:{form.name}")
     limits = choose_limits(config, context=facts.max_position, form=form, memory=device.memory())
     graph = models.build(checkpoint.config, dtype=dtype, max_model_len=limits.max_model_len)
     chosen = choose_forms(
@@ -72,6 +89,7 @@ def _prepare(
     )
     for note in chosen.notes:
         log.warning("%s", note)
+    _tell_unverified(can, *{f"weights:{weight}" for weight in chosen.forms.values()})
     ready = passes.prepare(
         with_forms(graph, chosen.forms),
         ops=can.ops,
@@ -84,13 +102,20 @@ def _prepare(
     )
 
 
-def load_engine(config: EngineConfig, checkpoint: Checkpoint) -> Engine:
-    """Load a model and make its engine. Raises ConfigError, PlatformError or CheckpointError."""
-    prepared = prepare(config, checkpoint)
+def load_engine(
+    config: EngineConfig, checkpoint: Checkpoint, offers: Sequence[Selection] | None = None
+) -> Engine:
+    """Load a model and make its engine. Raises ConfigError, PlatformError or CheckpointError.
+
+    offers  as in `prepare`
+    """
+    prepared = prepare(config, checkpoint, offers)
     device = prepared.device
     model: LoadedModel | None = None
     try:
-        model = device.load(prepared.graph, open_source(prepared.graph, checkpoint))
+        with _way_out("take a smaller model or fewer bits (--quantization)"):
+            model = device.load(prepared.graph, open_source(prepared.graph, checkpoint))
+        registration.check(model, LoadedModel, prepared.selection.platform.name)  # type: ignore[type-abstract]
         return _assemble(config, checkpoint, prepared, model)
     except BaseException:
         if model is not None:
@@ -103,7 +128,10 @@ def _assemble(
     config: EngineConfig, checkpoint: Checkpoint, prepared: Prepared, model: LoadedModel
 ) -> Engine:
     sizes, shape = _allocate(config, prepared, model)
-    program = model.compile(shape)
+    with _way_out("lower --max-num-batched-tokens or --max-num-seqs"):
+        program = model.compile(shape)
+    name = prepared.selection.platform.name
+    registration.check(program, Program, name)  # type: ignore[type-abstract]
     limits = sizes.limits
     scheduler = Scheduler(
         num_blocks=sizes.num_blocks,
@@ -118,6 +146,7 @@ def _assemble(
     info = EngineInfo(
         model=checkpoint.name,
         platform=prepared.selection.platform.name,
+        reason=prepared.selection.reason,
         device=", ".join(device.description for device in prepared.selection.devices),
         dtype=prepared.graph.dtype,
         weights=prepared.weights,
@@ -131,7 +160,7 @@ def _assemble(
     )
     log.info("ready info=%s", info)
     return Engine(
-        program,
+        registration.Watched(program, name),
         scheduler,
         info,
         cache_groups=len(prepared.graph.cache),
@@ -158,7 +187,17 @@ def _allocate(config: EngineConfig, prepared: Prepared, model: LoadedModel) -> t
 
 def _make_cache(model: LoadedModel, prepared: Prepared, sizes: Sizes) -> None:
     layout = _layout(prepared)
-    model.allocate(layout, (sizes.num_blocks,) * len(layout.groups))
+    with _way_out("lower --kv-cache-memory, --max-model-len or --max-num-seqs"):
+        model.allocate(layout, (sizes.num_blocks,) * len(layout.groups))
+
+
+@contextmanager
+def _way_out(advice: str) -> Iterator[None]:
+    """Let OutOfMemory say, beside what the device has no room for, which setting to change."""
+    try:
+        yield
+    except OutOfMemory as error:
+        raise OutOfMemory(f"{error}; {advice}") from error
 
 
 def _layout(prepared: Prepared) -> KVLayout:
@@ -174,6 +213,13 @@ def largest_step(limits: Limits) -> Shape:
         outputs=min(rows + PROMPT_LOGPROBS_CHUNK, tokens),
         blocks=-(-limits.max_model_len // limits.block_size),
     )
+
+
+def _tell_unverified(can: Capabilities, *names: str) -> None:
+    """Say which of the features chosen nobody has seen work on this device."""
+    for feature in map(can.feature, sorted(names)):
+        if feature.state == "unverified":
+            log.warning("%s is unverified on this device: %s", feature.name, feature.reason)
 
 
 def _compute_dtype(wanted: str, stored: str | None, can: Capabilities, device: str) -> str:

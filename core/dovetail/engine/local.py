@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 
@@ -17,6 +18,8 @@ from .engine import Engine
 from .load import load_engine
 from .messages import Cancel, Command, Failed, Report, Stepped, Stop, Submit, failure
 from .streams import Streams
+
+log = logging.getLogger("dovetail.engine")
 
 
 class _QueuePort:
@@ -55,6 +58,7 @@ class LocalClient:
         try:
             loop.run(engine, self._port)
         except Exception as error:  # told to every request; the server reports itself unhealthy
+            log.exception("engine=failed")
             self._port.send(failure(error))
         finally:
             engine.close()
@@ -65,7 +69,7 @@ class LocalClient:
             self._stats = report.stats
             self._streams.deliver(report.outputs)
         elif isinstance(report, Failed):
-            self._streams.stop(EngineStopped(f"the engine failed: {report.message}"))
+            self._streams.stop(EngineStopped(f"the engine failed: {report.kind}: {report.message}"))
 
     async def submit(self, request: Request) -> Stream:
         stream = self._streams.open(request, self._cancel)

@@ -16,7 +16,10 @@ LENGTH_BYTES = 4
 
 
 class Start(msgspec.Struct, tag=True):
-    """The first message: what to load, from a directory that is already here."""
+    """The first message: what to load, from a directory that is already here.
+
+    config  its platform names the device, "name:device": the launcher has chosen
+    """
 
     config: EngineConfig
     directory: str

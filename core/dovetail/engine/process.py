@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass, replace
+from functools import partial
 
 from dovetail.config import EngineConfig
-from dovetail.errors import EngineStopped
+from dovetail.errors import DeviceUnavailable, EngineStopped
+from dovetail.plugins import choices, none_opened
 from dovetail.request import Request
 from dovetail.weights.checkpoint import Checkpoint
 
-from .client import EngineStats, Stream
+from .client import EngineInfo, EngineStats, Stream
 from .messages import (
     Cancel,
     Failed,
@@ -35,6 +39,8 @@ from .messages import (
 from .streams import Streams
 
 STOP_TIMEOUT_S = 10.0
+
+log = logging.getLogger("dovetail.engine")
 
 
 class _Connection(asyncio.Protocol):
@@ -79,7 +85,7 @@ class ProcessClient:
         started: Started,
         config: EngineConfig,
     ) -> None:
-        self.info = started.info
+        self.info: EngineInfo = started.info
         self._process = process
         self._transport = transport
         self._connection = connection
@@ -133,25 +139,69 @@ class ProcessClient:
         self._streams.stop(EngineStopped("the engine was stopped"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """An engine process that has not loaded anything yet, and our end of the line to it."""
+
+    process: subprocess.Popen[bytes]
+    transport: asyncio.Transport
+    connection: _Connection
+
+    @classmethod
+    async def spawn(cls) -> _Child:
+        ours, theirs = socket.socketpair()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dovetail.engine.worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        events = asyncio.get_running_loop()
+        transport, connection = await events.create_connection(_Connection, sock=ours)
+        return cls(process, transport, connection)
+
+    async def load(self, config: EngineConfig, checkpoint: Checkpoint) -> ProcessClient:
+        """Load the model; the process is ended again if that raises, with whatever it raises."""
+        start = Start(config, str(checkpoint.directory), checkpoint.name)
+        self.transport.write(frame(start))
+        try:
+            started = await self.connection.started
+        except BaseException:
+            await self.stop()
+            raise
+        return ProcessClient(self.process, self.transport, self.connection, started, config)
+
+    async def stop(self) -> None:
+        self.transport.close()
+        await _reap(self.process)
+
+
 async def start_process(config: EngineConfig, checkpoint: Checkpoint) -> ProcessClient:
-    """Start the engine process and wait until it has loaded. Raises whatever loading raises."""
-    ours, theirs = socket.socketpair()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dovetail.engine.worker", str(theirs.fileno())],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-    )
-    theirs.close()
-    events = asyncio.get_running_loop()
-    transport, connection = await events.create_connection(_Connection, sock=ours)
-    transport.write(frame(Start(config, str(checkpoint.directory), checkpoint.name)))
+    """Start the engine process and wait until it has loaded. Raises whatever loading raises.
+
+    The platform is chosen here, once, and the engine process is told which. Where its device has gone by then and the
+    user named none, the next best is tried, in a new process.
+    """
+    child = await _Child.spawn()  # it starts up while platforms are looked for
+    find = partial(choices, config.platform, timeout_s=config.probe_timeout_s)
     try:
-        started = await connection.started
+        offers = await asyncio.get_running_loop().run_in_executor(None, find)
     except BaseException:
-        transport.close()
-        await _reap(process)
+        await child.stop()
         raise
-    return ProcessClient(process, transport, connection, started, config)
+    failures: list[DeviceUnavailable] = []
+    for offer in offers:
+        if failures:
+            child = await _Child.spawn()
+        try:
+            client = await child.load(replace(config, platform=str(offer)), checkpoint)
+        except DeviceUnavailable as error:
+            log.warning("platform=%s unavailable reason=%r", offer, str(error))
+            failures.append(error)
+            continue
+        client.info = replace(client.info, reason=offer.after(failures).reason)
+        return client
+    raise none_opened(failures)
 
 
 async def _reap(process: subprocess.Popen[bytes]) -> None:

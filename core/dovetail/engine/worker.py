@@ -8,6 +8,8 @@ import socket
 import sys
 from dataclasses import replace
 
+from dovetail.config import EngineConfig
+from dovetail.plugins import Selection, find_again
 from dovetail.weights.checkpoint import open_checkpoint
 
 from . import loop
@@ -56,7 +58,9 @@ def serve(port: SocketPort) -> int:
         return 0
     try:
         checkpoint = open_checkpoint(first.directory, progress=False)
-        engine = load_engine(first.config, replace(checkpoint, name=first.name))
+        engine = load_engine(
+            first.config, replace(checkpoint, name=first.name), _offers(first.config)
+        )
     except Exception as error:  # the parent raises it in its own words
         port.send(failure(error))
         return 1
@@ -74,6 +78,13 @@ def serve(port: SocketPort) -> int:
     finally:
         engine.close()
     return 0
+
+
+def _offers(config: EngineConfig) -> list[Selection] | None:
+    """What the launcher has chosen; None if it left that to us."""
+    if config.platform is None:
+        return None
+    return [find_again(config.platform, timeout_s=config.probe_timeout_s)]
 
 
 def main() -> None:

@@ -245,7 +245,7 @@ def _engine_line(served: Served) -> str:
     info = served.engine.info
     fallbacks = f", {info.fallbacks} nodes on fallbacks" if info.fallbacks else ""
     return (
-        f"engine: {info.platform}, {info.device}; {info.dtype}, weights {info.weights}, cache {info.cache_form}{fallbacks}; "
+        f"engine: {info.platform} ({info.reason}), {info.device}; {info.dtype}, weights {info.weights}, cache {info.cache_form}{fallbacks}; "
         f"context {info.max_model_len}, {info.max_num_seqs} sequences, {info.num_blocks * info.block_size} tokens of cache"
     )
 

@@ -7,6 +7,7 @@ contract asks; they share weights, cache and OpenVINO's one stream of execution.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 import numpy as np
 import openvino as ov
@@ -42,7 +43,7 @@ class CpuModel(LoadedModel):
     """A graph on OpenVINO; also a BlockTransfer."""
 
     def __init__(self, core: ov.Core, graph: Graph, lowered: Lowered) -> None:
-        self.graph = graph
+        self._graph = graph
         self._sampler = make_sampler(graph)
         self._registers = Registers()
         self._core = core
@@ -63,8 +64,8 @@ class CpuModel(LoadedModel):
         return tuple(group_block_bytes(group, shapes, layout.form) for group, shapes in pairs)
 
     def workspace(self, shape: Shape) -> int:
-        packed = 0 if self._packed else cost.packed_weight_bytes(self.graph)
-        return packed + cost.activation_bytes(self.graph, shape)
+        packed = 0 if self._packed else cost.packed_weight_bytes(self._graph)
+        return packed + cost.activation_bytes(self._graph, shape)
 
     def allocate(self, layout: KVLayout, num_blocks: tuple[int, ...]) -> None:
         shapes = self._shapes(layout)
@@ -85,7 +86,7 @@ class CpuModel(LoadedModel):
     def block_format(self) -> str:
         groups = ";".join(
             f"{len(group.layers)}x{group.kv_heads}x{group.key_width}+{group.value_width}"
-            for group in self.graph.cache
+            for group in self._graph.cache
         )
         return f"openvino-2026.4 {self._form} {BLOCK_SIZE} {groups}"
 
@@ -107,12 +108,12 @@ class CpuModel(LoadedModel):
                 f"use --block-size {BLOCK_SIZE}"
             )
         found = []
-        for widths in group_widths(self.graph):
-            tried = trial(widths, self.graph.dtype, layout.form)
+        for widths in group_widths(self._graph):
+            tried = trial(widths, self._graph.dtype, layout.form)
             if tried.shapes is None:
                 raise PlatformError(
                     f"{tried.reason}; choose another --kv-cache-dtype or --dtype "
-                    f"(a {self.graph.dtype} cache works with {self.graph.dtype} computation)"
+                    f"(a {self._graph.dtype} cache works with {self._graph.dtype} computation)"
                 )
             found.append(tried.shapes)
         return tuple(found)
@@ -135,13 +136,13 @@ class CpuModel(LoadedModel):
 
     def compile(self, shape: Shape) -> Program:
         lane = self._lane()
-        for batch in cost.warm_up_batches(self.graph, shape):
+        for batch in cost.warm_up_batches(self._graph, shape):
             lane.start(batch, batch.tokens, self._limits())
             lane.request.wait()
         self._packed = True
-        return CpuProgram(self, shape)
+        return CpuProgram(self._run, shape)
 
-    def run(self, batch: Batch) -> Pending:
+    def _run(self, batch: Batch) -> Pending:
         """Start a step; waits for the one before."""
         self._settle()
         for group, copies in enumerate(batch.copies):
@@ -173,10 +174,10 @@ class CpuModel(LoadedModel):
 
     def _lane(self) -> Lane:
         request = self._model().create_infer_request()
-        if self.graph.cache:
+        if self._graph.cache:
             for name, tensor in self._blocks().tensors.items():
                 request.set_tensor(name, tensor)
-        return Lane(request, Feed(request, self.graph.inputs, len(self.graph.cache)))
+        return Lane(request, Feed(request, self._graph.inputs, len(self._graph.cache)))
 
     def _model(self) -> ov.CompiledModel:
         if self._compiled is None:
@@ -190,25 +191,25 @@ class CpuModel(LoadedModel):
         if self._compiled is not None and self._form == form:
             return
         self._compiled, self._packed = None, False
-        settings = compile_settings(self.graph, form)
+        settings = compile_settings(self._graph, form)
         try:
             self._compiled = self._core.compile_model(self._lowered.model, "CPU", settings)
         except MemoryError as error:
-            raise OutOfMemory(f"no memory to compile {self.graph.name} for the CPU") from error
+            raise OutOfMemory(f"no memory to compile {self._graph.name} for the CPU") from error
         except RuntimeError as error:
-            raise PlatformError(f"OpenVINO cannot compile {self.graph.name}: {error}") from error
+            raise PlatformError(f"OpenVINO cannot compile {self._graph.name}: {error}") from error
         self._form = form
 
 
 class CpuProgram(Program):
     """Any step up to the shape: OpenVINO's shapes are dynamic, nothing is padded."""
 
-    def __init__(self, model: CpuModel, shape: Shape) -> None:
+    def __init__(self, start: Callable[[Batch], Pending], shape: Shape) -> None:
         self.shape = shape
-        self._model = model
+        self._start = start
 
     def run(self, batch: Batch) -> Pending:
-        return self._model.run(batch)
+        return self._start(batch)
 
 
 def make_sampler(graph: Graph) -> HostSampler | None:

@@ -24,13 +24,11 @@ from dovetail.platform import (
 )
 from numpy.typing import NDArray
 
-from dovetail_sdk.batches import Cache, check_blocks
-from dovetail_sdk.registers import Calls, Registers
+from dovetail_sdk.batches import check_blocks
 
 from .digests import Digests
-from .order import Job, Order
 from .program import NullProgram
-from .tokens import U64
+from .state import State
 
 PRETENDED_BYTES = 1 << 30
 """Memory that the device claims, so that an engine sizes its cache as on a real one; 8 bytes per token are used."""
@@ -73,8 +71,8 @@ class NullDevice(Device):
     """
 
     def __init__(self, *, steps_in_flight: int = 1, strict: bool = False, seed: int = 0) -> None:
-        self.strict = strict
-        self.seed = seed
+        self._strict = strict
+        self._seed = seed
         self.capabilities = Capabilities(
             ops={name: spec.revision for name, spec in OPS.items()},
             compute_dtypes=COMPUTE_DTYPES,
@@ -92,7 +90,8 @@ class NullDevice(Device):
 
     def load(self, graph: Graph, weights: WeightSource) -> LoadedModel:
         """The weights are never read."""
-        return NullModel(self, graph)
+        ahead = self.capabilities.steps_in_flight
+        return NullModel(State(graph, ahead, strict=self._strict, seed=self._seed))
 
     def close(self) -> None:
         pass
@@ -103,36 +102,10 @@ class NullModel(LoadedModel):
 
     block_format = "null digests u64"
 
-    def __init__(self, device: NullDevice, graph: Graph) -> None:
-        self.graph = graph
-        self.strict = device.strict
-        self.order = Order(lazy=device.strict, seed=device.seed)
-        self.registers = Registers()
-        self.in_flight: list[Job[U64]] = []
-        self.vocab_size = _width(graph, "logits")
-        self.calls = Calls(self.vocab_size)
-        self._limit = device.capabilities.steps_in_flight
-        self._digests: Digests | None = None
-        if not graph.cache:
+    def __init__(self, state: State) -> None:
+        self._state = state
+        if not state.graph.cache:
             self.allocate(KVLayout(1, "f32", ()), ())
-
-    def digests(self) -> Digests:
-        """The cache; ValueError before `allocate`."""
-        if self._digests is None:
-            raise ValueError("the cache was not allocated")
-        return self._digests
-
-    def cache(self) -> Cache:
-        """The cache's measures, for checks."""
-        digests = self.digests()
-        layout = digests.layout
-        return Cache(layout.block_size, tuple(map(len, digests.blocks)), layout.groups)
-
-    def check_flight(self) -> None:
-        """ValueError if no further step may be issued before one is waited for."""
-        self.in_flight = [job for job in self.in_flight if not job.finished]
-        if len(self.in_flight) >= self._limit:
-            raise ValueError(f"a step was issued while {len(self.in_flight)} were in flight")
 
     def block_bytes(self, layout: KVLayout) -> tuple[int, ...]:
         """As a real device with 16 or 32 bit caches would need them."""
@@ -145,27 +118,25 @@ class NullModel(LoadedModel):
         return 0
 
     def allocate(self, layout: KVLayout, num_blocks: tuple[int, ...]) -> None:
-        for job in self.in_flight:
-            self.order.run_to(job)
-        self.in_flight.clear()
-        self._digests = Digests(layout, num_blocks, remember=not self.strict)
+        self._state.settle()
+        self._state.paged = Digests(layout, num_blocks, remember=not self._state.strict)
 
     def compile(self, shape: Shape) -> Program:
-        return NullProgram(self, shape)
+        return NullProgram(self._state, shape)
 
     def copy_blocks(self, group: int, sources: I32, targets: I32) -> None:
-        blocks = self.digests().blocks[group]
+        blocks = self._state.digests().blocks[group]
         check_blocks("copy_blocks", np.concatenate([sources, targets]), len(blocks))
         sources, targets = sources.copy(), targets.copy()
 
         def copy() -> None:
             blocks[targets] = blocks[sources]
 
-        self.order.issue(copy)
+        self._state.order.issue(copy)
 
     def read_blocks(self, group: int, blocks: I32, out: NDArray[np.uint8]) -> Ticket[None]:
         """Digests first, zeros up to the pretended size of a block."""
-        memory, blocks = self.digests().blocks[group], blocks.copy()
+        memory, blocks = self._state.digests().blocks[group], blocks.copy()
         check_blocks("read_blocks", blocks, len(memory))
 
         def read() -> None:
@@ -173,29 +144,22 @@ class NullModel(LoadedModel):
             out[:, : data.shape[1]] = data
             out[:, data.shape[1] :] = 0
 
-        return self.order.issue(read)
+        return self._state.order.issue(read)
 
     def write_blocks(self, group: int, blocks: I32, data: NDArray[np.uint8]) -> Ticket[None]:
         """The other way."""
-        memory, blocks = self.digests().blocks[group], blocks.copy()
+        memory, blocks = self._state.digests().blocks[group], blocks.copy()
         check_blocks("write_blocks", blocks, len(memory))
         digests = np.ascontiguousarray(data[:, : 8 * memory.shape[1]]).view(np.uint64)
 
         def write() -> None:
             memory[blocks] = digests
 
-        return self.order.issue(write)
+        return self._state.order.issue(write)
 
     def close(self) -> None:
-        self._digests = None
+        self._state.paged = None
 
 
 def _token_bytes(group: CacheGroup, width: int) -> int:
     return len(group.layers) * group.kv_heads * (group.key_width + group.value_width) * width
-
-
-def _width(graph: Graph, output: str) -> int:
-    """Last axis of an output of the graph, 0 if it has none of that name."""
-    if output not in graph.outputs:
-        return 0
-    return int(graph.values[graph.outputs[output]].shape[-1])

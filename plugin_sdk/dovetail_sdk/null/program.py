@@ -26,13 +26,13 @@ from .tokens import U64, draw_words, mix
 
 if TYPE_CHECKING:
     from .order import Job
-    from .platform import NullModel
+    from .state import State
 
 
 class NullProgram(Program):
     """Runs steps on the model's digests."""
 
-    def __init__(self, model: NullModel, shape: Shape) -> None:
+    def __init__(self, model: State, shape: Shape) -> None:
         self.shape = shape
         self._model = model
 
@@ -59,7 +59,7 @@ class NullProgram(Program):
 class NullPending(Pending):
     """A step: the contexts [N] of its outputs, once it has run."""
 
-    def __init__(self, model: NullModel, step: Job[U64], outputs: int) -> None:
+    def __init__(self, model: State, step: Job[U64], outputs: int) -> None:
         self._model = model
         self._step = step
         self._outputs = outputs

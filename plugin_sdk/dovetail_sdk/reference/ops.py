@@ -1,7 +1,7 @@
 """Every op of the model graph in NumPy, one function each: what the ops mean, in numbers.
 
 Arguments are the op's inputs in order, then its weights by role, then its attributes. Numbers are f32 in and out; a
-graph in bf16 or f16 rounds every output to its type afterwards (program.py). Axis letters are those of
+graph in bf16 or f16 rounds every output to its type afterwards (NumpyBackend.rounded). Axis letters are those of
 dovetail.graph; * stands for any leading axes.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from dovetail.platform import F32, I32
 
-from .cache import Layer, Step
+from dovetail_sdk.runner import Layer, Step
 
 ROOT_2 = math.sqrt(2.0)
 ROOT_2_PI = math.sqrt(2.0 / math.pi)
@@ -149,7 +149,7 @@ def attention(
         mine = slice(int(step.starts[row]), int(step.starts[row + 1]))
         past = int(step.past[row])
         first = 0 if window is None else max(0, past - window + 1)
-        keys, values = cache.read(step, row, first)
+        keys, values = _read(cache, step, row, first)
         places = np.arange(past, past + mine.stop - mine.start)
         distance = places[:, None] - np.arange(first, first + len(keys))
         hidden = distance < 0
@@ -157,6 +157,19 @@ def attention(
             hidden |= distance >= window
         y[mine] = _attend(q[mine], keys, values, hidden, scale, soft_cap)
     return y
+
+
+def _read(cache: Layer, step: Step, row: int, first: int) -> tuple[F32, F32]:
+    """Keys [c, K, D] and values [c, K, Dv] of a row, from position `first` to the end of the step."""
+    size, end = step.block_size, step.end(row)
+    begin = first // size
+    blocks = step.tables[cache.group][row, begin : -(-end // size)]
+    within = slice(first - begin * size, end - begin * size)
+    keys, values = (
+        array[blocks].reshape(-1, *array.shape[2:])[within].astype(np.float32, copy=False)
+        for array in (cache.keys, cache.values)
+    )
+    return keys, values
 
 
 def _attend(

@@ -1,9 +1,15 @@
-"""Weights of every form as f32 arrays."""
+"""Weights of every form, unpacked on the host: what a kernel's `pack` begins with."""
 
 from __future__ import annotations
 
 import numpy as np
 from dovetail.platform import F32, WeightSource
+from numpy.typing import NDArray
+
+
+def unpack_int4(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bytes [O, I / 2] as numbers 0 to 15 [O, I]: the low four bits of a byte come first."""
+    return np.stack([data & 15, data >> 4], axis=-1).reshape(data.shape[0], -1)
 
 
 def read_f32(source: WeightSource, name: str) -> F32:
@@ -20,8 +26,8 @@ def read_f32(source: WeightSource, name: str) -> F32:
         return np.asarray(data.astype(np.float32) * scale[:, None])
     if form.kind == "int4_group":
         outputs = data.shape[0]
-        nibbles = np.stack([data & 15, data >> 4], axis=-1)  # type: ignore[operator]  # u8
-        grouped = nibbles.reshape(outputs, -1, form.group).astype(np.float32)
+        numbers = unpack_int4(data.astype(np.uint8, copy=False))
+        grouped = numbers.reshape(outputs, -1, form.group).astype(np.float32)
         zero = source.read(name, "zero").astype(np.float32)
         weight: F32 = (grouped - zero[..., None]) * scale[..., None]
         return weight.reshape(outputs, -1)

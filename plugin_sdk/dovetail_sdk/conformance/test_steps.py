@@ -1,0 +1,5 @@
+"""Layer steps as tests of the platform that --platform names."""
+
+from dovetail_sdk.conformance.front import layer_test
+
+test_steps = layer_test("steps")

@@ -1,0 +1,66 @@
+"""What a loaded model of the runner and its programs share."""
+
+from __future__ import annotations
+
+import numpy as np
+from dovetail.graph import Graph
+from dovetail.platform import KVLayout, Shape
+
+from dovetail_sdk.registers import Calls, Registers
+from dovetail_sdk.sampling import HostSampler
+
+from .backend import Backend
+from .cache import PagedCache
+from .call import Call
+
+
+class ModelState:
+    """A graph whose kernels have their weights, the tokens of its slots, and the cache.
+
+    paged  None before the cache is allocated, and after the model is closed
+    """
+
+    def __init__(self, graph: Graph, steps: list[Call], backend: Backend) -> None:
+        self.graph = graph
+        self.steps = steps
+        self.backend = backend
+        vocab_size = _width(graph, "logits")
+        self.registers = Registers()
+        self.calls = Calls(_vocabulary(graph) or vocab_size)
+        self.sampler = HostSampler(vocab_size)
+        self.paged: PagedCache | None = None
+        if not graph.cache:
+            self.paged = PagedCache(backend, KVLayout(1, "f32", ()), ())
+
+    def cache(self) -> PagedCache:
+        """The cache; ValueError before `allocate`."""
+        if self.paged is None:
+            raise ValueError("the cache was not allocated")
+        return self.paged
+
+    def workspace(self, shape: Shape) -> int:
+        """The widest values of a step a few times over, and the logits twice."""
+        widths = [
+            int(np.prod([dim for dim in value.shape if isinstance(dim, int)], dtype=np.int64))
+            for value in self.graph.values.values()
+            if "T" in value.shape
+        ]
+        step = 8 * shape.tokens * max(widths, default=0)
+        return 4 * (step + 2 * shape.outputs * self.sampler.vocab_size)
+
+
+def _width(graph: Graph, output: str) -> int:
+    """Last axis of an output of the graph, 0 if it has none of that name."""
+    if output not in graph.outputs:
+        return 0
+    return int(graph.values[graph.outputs[output]].shape[-1])
+
+
+def _vocabulary(graph: Graph) -> int:
+    """Rows of the table that the tokens index, 0 if none does."""
+    sizes = [
+        graph.weights[node.weights["table"]].shape[0]
+        for node in graph.nodes
+        if node.op == "embed" and node.inputs[0] == graph.inputs[0]
+    ]
+    return min(sizes, default=0)
