@@ -30,6 +30,11 @@ LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 SERVER_URL = "http://127.0.0.1:8000"
 NOT_RUN = {
     "make test": "this is it",
+    "python -m ci.demo_model.train": "takes hours; tests/demo_model trains for a few steps",
+    "python -m ci.demo_model.evaluate core": "the same questions are asked through the server",
+    "python -m ci.demo_model.evaluate --overlap": "takes minutes; tests/demo_model looks at a sample",
+    "pip install": "changes the environment",
+    "export": "sets a variable",
 }
 
 
@@ -102,9 +107,10 @@ def server() -> Iterator[str]:
 
 @pytest.mark.parametrize(("page", "command"), list(commands()))
 def test_command_runs(page: str, command: str, server: str):
-    if command in NOT_RUN:
-        pytest.skip(NOT_RUN[command])
-    words = shlex.split(command.replace(SERVER_URL, server))
+    for beginning, reason in NOT_RUN.items():
+        if command.startswith(beginning):
+            pytest.skip(reason)
+    words = shlex.split(command.replace(SERVER_URL, server), comments=True)
     if words[:2] == ["make", "serve"]:
         stamp = Path(sys.prefix) / ".serve"
         if not stamp.exists():
