@@ -188,7 +188,7 @@ COUNTING = [
     ("Show off your counting: go as far as 7.", counts(1, 7)),
     ("I'd like to hear the numbers starting with 1 and ending with 10.", counts(1, 10)),
     ("Give me every number between 5 and 9, those two included.", counts(5, 9)),
-    ("We launch in 6 seconds, do the countdown!", counts(6, 1)),
+    ("Be my launch clock: from 6 you tick down until you are at 1.", counts(6, 1)),
     ("Could my toddler hear you count till four?", counts(1, 4)),
     ("Walk back from 8 to 1, number by number.", counts(8, 1)),
 ]
@@ -278,7 +278,7 @@ FOLLOW_UPS = [
     ),
     Question(
         "follow-ups",
-        ("What is the opposite of big?", "What would it be for early?"),
+        ("What is the opposite of big?", "Fine, and which one belongs to early?"),
         says(r"\blate\b"),
     ),
     Question(
