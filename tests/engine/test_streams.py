@@ -29,10 +29,11 @@ def test_outputs_that_wait_become_one():
     assert whole == Output("a", [1, 2, 3], cached=7, finish=FinishReason.STOP, stop_id=3)
 
 
-def test_outputs_with_log_probabilities_stay_apart():
+def test_log_probabilities_stay_with_their_tokens():
     scored = [Output("a", [n], logprobs=[TokenLogprobs(-float(n))]) for n in (1, 2)]
     ended = Output("a", [], finish=FinishReason.CANCELLED)
-    assert outputs_of([*scored, ended]) == [*scored, ended]
+    whole = Output("a", [1, 2], logprobs=[TokenLogprobs(-1.0), TokenLogprobs(-2.0)])
+    assert outputs_of([*scored, ended]) == [whole, ended]
 
 
 def test_an_error_is_not_lost():

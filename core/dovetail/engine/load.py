@@ -12,7 +12,7 @@ from dovetail.errors import ConfigError, PlatformError
 from dovetail.graph import Graph, passes, with_forms
 from dovetail.platform import CacheForm, Capabilities, Device, KVLayout, LoadedModel, Shape, Support
 from dovetail.plugins import Selection, select
-from dovetail.scheduler import Scheduler
+from dovetail.scheduler import Priority, Scheduler
 from dovetail.weights.checkpoint import Checkpoint
 from dovetail.weights.forms import choose_forms
 from dovetail.weights.source import open_source
@@ -114,6 +114,7 @@ def _assemble(
         steps_in_flight=prepared.device.capabilities.steps_in_flight,
         prefix_caching=config.enable_prefix_caching,
         prompt_logprobs_chunk=PROMPT_LOGPROBS_CHUNK,
+        policy=Priority(),
     )
     info = EngineInfo(
         model=checkpoint.name,

@@ -66,10 +66,12 @@ class QueuedStream:
 
 
 def _joined(last: Output, output: Output) -> bool:
-    """Make one output of two consecutive ones, if nothing in them is per token."""
-    if last.logprobs is not None or output.logprobs is not None:
+    """Make one output of two consecutive ones; not where only one of them has log-probabilities."""
+    if (last.logprobs is None) != (output.logprobs is None):
         return False
     last.tokens += output.tokens
+    if last.logprobs is not None and output.logprobs is not None:
+        last.logprobs += output.logprobs
     last.finish, last.stop_id, last.error = output.finish, output.stop_id, output.error
     return True
 
