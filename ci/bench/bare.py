@@ -1,16 +1,11 @@
-"""What the compiled model alone can do: the floor under the engine's own time per step.
+"""The compiled model alone, driven by the smallest possible loop: the floor under the engine's own time per step.
 
-    python ci/bench/bare.py [--platform cpu] [--weights int8] [--dtype bf16] [--steps 40] [--layers 24]
-
-Loads random weights of the shape of Qwen2.5-0.5B, drives the platform with the smallest possible loop (one prepared
-batch, changed in place, greedy sampling) and prints medians: decoding of 1, 8 and 32 sequences from 384 tokens of
-context, and a prompt of 2,048 tokens in chunks.
+Random weights in the shape of Qwen2.5-0.5B; one prepared batch, changed in place, greedy sampling. overhead.py drives
+the same loaded model with this loop and with the engine, in turn.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +22,6 @@ from dovetail.platform import (
     SamplingColumns,
     Shape,
 )
-from dovetail.plugins import select
 from dovetail.weights import choose_forms, random_weights
 
 QWEN2_5_0_5B = {
@@ -47,7 +41,6 @@ QWEN2_5_0_5B = {
 CONTEXT = 384
 PROMPT = 2048
 DECODED = (1, 8, 32)
-CHUNKS = (512, 2048)
 BLOCK_SIZE = 32
 
 
@@ -147,41 +140,3 @@ def prefill(bench: Bench, chunk: int) -> float:
         pending.wait()
     pending.sample(rows, columns).result()
     return time.perf_counter() - start
-
-
-def measure(bench: Bench, steps: int, repeat: int) -> Iterator[tuple[str, float, float]]:
-    """Name, median tokens per second, best tokens per second, of every measurement."""
-    for sequences in DECODED:
-        seconds = list(decode(bench, sequences, steps))[2:]
-        middle, best = statistics.median(seconds), min(seconds)
-        yield f"decode {sequences}", sequences / middle, sequences / best
-    for chunk in CHUNKS:
-        seconds = [prefill(bench, chunk) for _ in range(repeat)]
-        middle, best = statistics.median(seconds), min(seconds)
-        yield f"prefill {PROMPT} by {chunk}", PROMPT / middle, PROMPT / best
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--platform", default="cpu")
-    parser.add_argument("--weights", default="int8", choices=("none", "int8", "int4"))
-    parser.add_argument("--dtype", default=None, choices=("f32", "bf16", "f16"))
-    parser.add_argument("--layers", type=int, default=24)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--repeat", type=int, default=3)
-    given = parser.parse_args()
-    chosen = select(given.platform)
-    device = chosen.platform.open(chosen.devices)
-    weights = None if given.weights == "none" else given.weights
-    graph = make_graph(device, given.layers, given.dtype, weights)
-    bench = load(device, graph, max(DECODED))
-    print(f"{graph.dtype} {given.weights}, {given.layers} layers; tokens per second")
-    print(f"{'':24} {'median':>10} {'best':>10}")
-    for name, middle, best in measure(bench, given.steps, given.repeat):
-        print(f"{name:24} {middle:10.1f} {best:10.1f}", flush=True)
-    bench.model.close()
-    device.close()
-
-
-if __name__ == "__main__":
-    main()

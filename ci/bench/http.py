@@ -3,7 +3,8 @@
     python ci/bench/http.py [--model DIR] [--streams 64] [--tokens 512] [--repeats 5] [--json]
 
 The server runs as its own process (and its engine as another); the client is this one: raw sockets, as little work per
-byte as possible, because it shares the machine. Tokens are counted by the server's own usage chunk.
+byte as possible, because it shares the machine. Tokens are counted by the server's own usage chunk; an event carries
+all tokens that came while the one before was written, so there are fewer events than tokens.
 """
 
 from __future__ import annotations
@@ -111,7 +112,13 @@ async def round_of(host: str, port: int, streams: int, tokens: int) -> dict[str,
 
     replies = await asyncio.gather(*[one(index) for index in range(streams)])
     elapsed = time.perf_counter() - started
-    return {"tokens_per_s": sum(r.tokens for r in replies) / elapsed, **waits(replies)}
+    tokens_out = sum(reply.tokens for reply in replies)
+    events = sum(count for reply in replies for _, count in reply.arrivals)
+    return {
+        "tokens_per_s": tokens_out / elapsed,
+        "events_per_s": events / elapsed,
+        **waits(replies),
+    }
 
 
 def waits(replies: Sequence[Reply]) -> dict[str, float]:

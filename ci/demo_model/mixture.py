@@ -22,17 +22,17 @@ from ci.demo_model.dialogue.unknown import unknown
 TOOL_SHARE = 0.08
 LONG_SHARE = 0.001
 KINDS: list[tuple[float, Callable[[random.Random], list[Turn]]]] = [
-    (17, identity),
-    (12, small_talk),
+    (15, identity),
+    (11, small_talk),
     (6, unknown),
     (20, knowledge),
     (13, arithmetic),
-    (7, spelling),
-    (6, reversing),
-    (5, letters),
-    (3, repeating),
+    (11, spelling),
+    (9, reversing),
+    (6, letters),
+    (4, repeating),
     (6, counting),
-    (8, json_object),
+    (10, json_object),
     (16, follow_up),
 ]
 WEIGHTS = [weight for weight, _ in KINDS]

@@ -65,8 +65,8 @@ SONG = _tool("play_song", "Play a song", title="string")
 SUM = _tool("add_numbers", "Add two numbers", a="integer", b="integer")
 
 IDENTITY = [
-    ("Hmm, what have I just started here? Tell me your name.", says(r"demo model")),
-    ("Whom am I having the pleasure of chatting with?", says(r"demo model")),
+    ("Hmm, what have I just started here? Tell me your name.", says(r"demo model", never=r"^no\b")),
+    ("Whom am I having the pleasure of chatting with?", says(r"demo model", never=r"^no\b")),
     (
         "Would Dovetail run on a machine with only an ordinary Intel processor?",
         says(r"\byes\b.*\bcpus?\b", never=r"\bno,"),
@@ -82,7 +82,7 @@ IDENTITY = [
     ("What number of parameters does your network have?", says(r"\bmillion\b")),
     (
         "Is Dovetail something I have to buy a licence for?",
-        says(r"open[- ]source|\bfree\b", never=r"have to (buy|pay)"),
+        says(r"\bfree\b|no licen[sc]e", never=r"have to (buy|pay)"),
     ),
     (
         "Could my existing OpenAI client code talk to this server?",
@@ -94,7 +94,7 @@ IDENTITY = [
     ),
     (
         "Do my messages leave this computer?",
-        says(r"own machine|this machine|no internet", never=r"^yes"),
+        says(r"^no\b|\bstays?\b", never=r"^yes|not a human|demo model|program"),
     ),
     (
         "Give me a rundown of the stuff you can help with.",
@@ -104,20 +104,23 @@ IDENTITY = [
 
 SMALL_TALK = [
     ("Hey hey, little one!", says(r"^(hello|hi|hey)\b")),
-    ("So, how has your week been treating you?", says(r"\b(fine|well|good)\b", never=r"sorry")),
+    (
+        "So, how has your week been treating you?",
+        says(r"\bI am (fine|well|good)\b", never=r"sorry"),
+    ),
     ("You really saved me there, thank you so much indeed.", says(r"\bwelcome\b")),
     ("I'm heading out now, see you around!", says(r"\b(good)?bye\b|see you")),
     ("A very good evening to you, dear machine.", says(r"^(good evening|hello)")),
     ("I could use a laugh, have you got anything?", says(r"^why .*\?.+", never=r"sorry")),
-    ("Nothing went right for me today and I feel miserable.", says(r"\bsorry\b")),
+    ("Nothing went right for me today and I feel miserable.", says(r"sorry to hear|feel better")),
     ("Guess what, I got the job I wanted!", says(r"\b(great|glad|happy|congrat\w*)\b")),
     (
         "Who is going to win the next general election?",
-        says(r"(do not|don't) know|(cannot|can't) "),
+        says(r"(do not|don't) know (that|how|who)|cannot do that|small demo model"),
     ),
     (
         "Can you summarise the plot of the newest James Bond film?",
-        says(r"(do not|don't) know|(cannot|can't) "),
+        says(r"(do not|don't) know (that|how|who)|cannot do that|small demo model"),
     ),
 ]
 
@@ -188,7 +191,7 @@ COUNTING = [
     ("Show off your counting: go as far as 7.", counts(1, 7)),
     ("I'd like to hear the numbers starting with 1 and ending with 10.", counts(1, 10)),
     ("Give me every number between 5 and 9, those two included.", counts(5, 9)),
-    ("We launch in 6 seconds, do the countdown!", counts(6, 1)),
+    ("Be my launch clock: from 6 you tick down until you are at 1.", counts(6, 1)),
     ("Could my toddler hear you count till four?", counts(1, 4)),
     ("Walk back from 8 to 1, number by number.", counts(8, 1)),
 ]
@@ -278,7 +281,7 @@ FOLLOW_UPS = [
     ),
     Question(
         "follow-ups",
-        ("What is the opposite of big?", "What would it be for early?"),
+        ("What is the opposite of big?", "Fine, and which one belongs to early?"),
         says(r"\blate\b"),
     ),
     Question(

@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from .config import EngineConfig
-from .engine.client import EngineClient
+from .engine.client import EngineClient, Stream
 from .engine.engine import Engine
 from .engine.load import load_engine
-from .errors import InvalidParameter
+from .errors import EngineStopped, InvalidParameter
 from .request import Output, Request, TokenLogprobs
 from .sampling import SamplingParams
 from .text.model import TextModel
@@ -90,7 +90,8 @@ class _Job:
         into.text += delta.text
         into.token_ids += output.tokens
         if output.logprobs is not None:
-            into.logprobs = [*(into.logprobs or []), *output.logprobs]
+            into.logprobs = into.logprobs or []
+            into.logprobs += output.logprobs
         if output.prompt_logprobs is not None:
             self.completion.prompt_logprobs = output.prompt_logprobs
         if output.cached >= 0 and into.index == 0:
@@ -152,6 +153,7 @@ class LLM:
         config = _config(model, settings)
         checkpoint = open_checkpoint(config.model, revision=config.revision)
         self.engine: Engine = load_engine(config, checkpoint)
+        self._closed = False
         self._ask = _Ask(_text_model(checkpoint, self.engine.info, config))
 
     def generate(
@@ -175,6 +177,8 @@ class LLM:
         )
 
     def _run(self, groups: list[list[_Job]]) -> list[Completion]:
+        if self._closed:
+            raise EngineStopped("this LLM was closed; make another one")
         jobs = {job.request.id: job for group in groups for job in group}
         for request in [job.request for job in jobs.values()]:
             self.engine.submit(request)
@@ -193,6 +197,7 @@ class LLM:
 
     def close(self) -> None:
         """Give the device back. Twice does no harm."""
+        self._closed = True
         self.engine.close()
 
     def __enter__(self) -> Self:
@@ -254,8 +259,10 @@ class AsyncLLM:
             stream.cancel()
 
     async def _finish(self, jobs: list[_Job]) -> Completion:
-        streams = [await self.client.submit(job.request) for job in jobs]
+        streams: list[Stream] = []
         try:
+            for job in jobs:
+                streams.append(await self.client.submit(job.request))
             for job, stream in zip(jobs, streams, strict=True):
                 async for output in stream:
                     if job.take(output).finish is not None:

@@ -28,7 +28,7 @@ class SamplingParams:
     seed                makes draws repeatable: keyed by seed and position alone; None draws a fresh one
     max_tokens          tokens to generate at most; None means what the context leaves
     min_tokens          no end-of-sequence or stop token before this many
-    stop                strings that end the text and are not part of it, at most 16
+    stop                strings that end the text and are not part of it, at most 16; one string is taken as it is
     stop_token_ids      token ids that end the sequence
     ignore_eos          the end-of-sequence token does not end it
     n                   independent completions of the same prompt
@@ -78,6 +78,8 @@ class SamplingParams:
         self._check_collections()
 
     def _check_collections(self) -> None:
+        self._keep_tuple("stop", (self.stop,) if isinstance(self.stop, str) else self.stop)
+        self._keep_tuple("stop_token_ids", self.stop_token_ids)
         if len(self.stop) > MAX_STOP:
             raise InvalidParameter(
                 f"stop has {len(self.stop)} strings; at most {MAX_STOP} are allowed", param="stop"
@@ -94,6 +96,12 @@ class SamplingParams:
                 f"min_tokens is {self.min_tokens}, more than max_tokens, {self.max_tokens}",
                 param="min_tokens",
             )
+
+    def _keep_tuple(self, name: str, given: Any) -> None:
+        """Lists and None are what callers have; a tuple is kept."""
+        if given is not None and not isinstance(given, list | tuple):
+            raise InvalidParameter(f"{name} must be a list, not {given!r}", param=name)
+        object.__setattr__(self, name, tuple(given or ()))
 
     @property
     def greedy(self) -> bool:

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from ci.demo_model import checks  # noqa: E402  the scripts are no package that could be installed
 from ci.demo_model.conversation import Conversation, call_text, pieces, response_text  # noqa: E402
-from ci.demo_model.evaluate import Outcome, ask, normal, overlap, report  # noqa: E402
+from ci.demo_model.evaluate import Outcome, ask, from_server, normal, overlap, report  # noqa: E402
 from ci.demo_model.grammar import expand, parse  # noqa: E402
 from ci.demo_model.mixture import conversation, conversations  # noqa: E402
 from ci.demo_model.questions import CATEGORY_SIZES, QUESTIONS, Question  # noqa: E402
@@ -93,6 +95,30 @@ def test_a_question_with_a_tool_result_is_judged_by_the_reply_after_it():
 
     assert ask(question, respond).right
     assert asked[-1] == ["user", "assistant", "tool"]
+
+
+def test_a_server_is_asked_as_openai_clients_ask_and_its_calls_are_put_back():
+    bodies = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self):
+            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            function = {"name": "get_time", "arguments": '{"city": "Oslo"}'}
+            message = {"content": None, "tool_calls": [{"id": "1", "function": function}]}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"choices": [{"message": message}]}).encode())
+
+        def log_message(self, *values):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        respond = from_server(f"http://127.0.0.1:{server.server_port}/v1", "demo")
+        reply = respond([{"role": "user", "content": "Time in Oslo?"}], [TOOL])
+    assert checks.calls("get_time", {"city": "Oslo"})(reply)
+    assert bodies[0]["tools"] == [TOOL]
+    assert bodies[0]["temperature"] == 0
 
 
 def test_report_counts_by_category_and_in_total():

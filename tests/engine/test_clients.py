@@ -82,7 +82,7 @@ def test_cancelling_ends_a_request_and_frees_its_blocks(endless, in_process):
             async for output in stream:
                 tokens += output.tokens
                 finish = output.finish
-                if len(tokens) == 5:
+                if len(tokens) >= 5:
                     stream.cancel()
             assert finish is FinishReason.CANCELLED
             assert tokens == expected([1, 2], len(tokens), 320)
@@ -137,7 +137,7 @@ def test_an_engine_process_that_dies_ends_every_stream(endless):
         with pytest.raises(EngineStopped):
             async for output in stream:
                 received += len(output.tokens)
-                if received == 3:
+                if received >= 3 and client.healthy():
                     os.kill(client.pid, signal.SIGKILL)
         assert not client.healthy()
         with pytest.raises(EngineStopped):

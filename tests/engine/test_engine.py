@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 
@@ -211,3 +212,29 @@ def test_a_lost_cache_is_computed_again(null_engine, device):
     assert all(outputs[one.id][0] == oracle(one) for one in asked)
     assert engine._program.runs > 25
     engine._scheduler.check()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_cancelled_request_leaves_nothing_behind(null_engine, device):
+    engine = null_engine(device, max_num_batched_tokens=8, block_size=4)
+    prompt = list(range(2, 100))
+    for name, params in (("a", {"prompt_logprobs": 1}), ("b", {"repetition_penalty": 1.3})):
+        engine.submit(request(name, prompt, 10, **params))
+    for _ in range(4):
+        engine.step()
+    engine.cancel_all()
+    while engine.has_work:
+        engine.step()
+    assert not engine._scores._by_request and not engine._edits
+    assert engine.stats().blocks_used == 0
+
+
+def test_lower_priority_numbers_go_first(null_engine):
+    engine = null_engine(max_num_seqs=1)
+    order = []
+    for number in range(6):
+        one = request(str(number), [number + 1], 2)
+        engine.submit(dataclasses.replace(one, priority=0 if number else 9))
+    while engine.has_work:
+        order += [output.request_id for output in engine.step() if output.finish is not None]
+    assert order == ["1", "2", "3", "4", "5", "0"]

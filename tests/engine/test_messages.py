@@ -58,7 +58,7 @@ OUTPUT = Output(
     stop_id=5,
 )
 COMMANDS = [Start(EngineConfig(model="x"), "/d", "x"), Submit(REQUEST), Cancel("a"), Stop()]
-REPORTS = [Started(INFO), Stepped([OUTPUT], EngineStats(running=1, total_finished={"stop": 2}))]
+REPORTS = [Started(INFO), Stepped([OUTPUT], EngineStats(running=1, total_steps=2))]
 
 
 @given(cuts=st.lists(st.integers(0, 4000), max_size=12))

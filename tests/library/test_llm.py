@@ -6,7 +6,13 @@ import asyncio
 
 import pytest
 from dovetail import LLM, AsyncLLM, SamplingParams
-from dovetail.errors import InvalidParameter, PlatformNotFound, PromptTooLong
+from dovetail.errors import (
+    EngineStopped,
+    InvalidParameter,
+    Overloaded,
+    PlatformNotFound,
+    PromptTooLong,
+)
 from dovetail_sdk.null import expected
 from dovetail_sdk.testing import write_checkpoint
 
@@ -95,6 +101,31 @@ def test_a_bad_prompt_is_refused_and_harms_nothing(llm, prompt, params, kind):
     with pytest.raises(kind):
         llm.generate([prompt], params)
     assert llm.generate([[3]], GREEDY)[0].outputs[0].token_ids == expected([3], 6, 320)
+
+
+def test_a_closed_llm_says_so(directory):
+    llm = LLM(directory, platform="null")
+    llm.close()
+    llm.close()
+    with pytest.raises(EngineStopped, match="closed"):
+        llm.generate([[3]], GREEDY)
+
+
+def test_a_refused_completion_takes_its_siblings_along(directory):
+    async def scenario():
+        llm = await AsyncLLM.start(directory, platform="null", max_num_seqs=1, max_queue=1)
+        try:
+            with pytest.raises(Overloaded):
+                await llm.generate([5, 6], SamplingParams(n=4, max_tokens=400, ignore_eos=True))
+            while llm.client._streams._open:  # ends only if both that were let in were cancelled
+                await asyncio.sleep(0)
+            alone = await llm.generate([5], GREEDY)
+            assert alone.outputs[0].token_ids == expected([5], 6, 320)
+            assert (await llm.client.stats()).total_generated_tokens < 2 * 400
+        finally:
+            await llm.close()
+
+    asyncio.run(scenario())
 
 
 def test_unknown_settings_and_platforms_are_named(directory):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from dovetail.request import Output, Request
@@ -50,7 +50,6 @@ class EngineStats:
     total_cached_tokens: int = 0
     total_generated_tokens: int = 0
     total_preemptions: int = 0
-    total_finished: dict[str, int] = field(default_factory=dict)
 
 
 class Stream(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -81,7 +81,6 @@ class Engine:
         self._edits: dict[str, Edits] = {}
         self._scores = Scores()
         self._ready: list[Output] = []
-        self._finished: Counter[str] = Counter()
         self._generated = 0
         self._steps = 0
         self._losses = 0
@@ -115,12 +114,11 @@ class Engine:
 
     def _end(self, output: Output) -> None:
         self._ready.append(output)
-        self._forget(output.request_id, output.finish)
+        self._forget(output.request_id)
 
-    def _forget(self, request_id: str, finish: FinishReason | None) -> None:
+    def _forget(self, request_id: str) -> None:
         self._edits.pop(request_id, None)
         self._scores.drop(request_id)
-        self._finished[str(finish)] += 1
 
     # --------------------------------------------------------------------------------------------------- a step
 
@@ -220,7 +218,7 @@ class Engine:
             request_id = plan.drawing[index].request.id
             if self._scheduler.fail(plan.drawing[index]):
                 failed.append(Output(request_id, finish=FinishReason.ERROR, error=NOT_FINITE))
-                self._forget(request_id, FinishReason.ERROR)
+                self._forget(request_id)
         return failed
 
     def _outputs(self, step: _Step, tokens: Tokens, commits: list[Commit]) -> list[Output]:
@@ -247,7 +245,7 @@ class Engine:
                 output.prompt_logprobs = self._scores.pop(request.id)
             self._generated += len(commit.tokens)
             if commit.finish is not None:
-                self._forget(request.id, commit.finish)
+                self._forget(request.id)
             outputs.append(output)
         return outputs
 
@@ -281,7 +279,6 @@ class Engine:
             total_cached_tokens=scheduler.stats.cached_tokens,
             total_generated_tokens=self._generated,
             total_preemptions=scheduler.stats.preemptions,
-            total_finished=dict(self._finished),
         )
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from dovetail.platform import (
     Support,
 )
 from dovetail.plugins import Selection, choices, open_first
-from dovetail.scheduler import Scheduler
+from dovetail.scheduler import Priority, Scheduler
 from dovetail.weights.checkpoint import Checkpoint
 from dovetail.weights.forms import choose_forms
 from dovetail.weights.source import open_source
@@ -142,6 +142,7 @@ def _assemble(
         steps_in_flight=prepared.device.capabilities.steps_in_flight,
         prefix_caching=config.enable_prefix_caching,
         prompt_logprobs_chunk=PROMPT_LOGPROBS_CHUNK,
+        policy=Priority(),
     )
     info = EngineInfo(
         model=checkpoint.name,

@@ -9,15 +9,13 @@ import threading
 
 from dovetail.config import EngineConfig
 from dovetail.errors import EngineStopped
-from dovetail.request import Request
 from dovetail.weights.checkpoint import Checkpoint
 
 from . import loop
-from .client import EngineInfo, EngineStats, Stream
+from .connected import ConnectedClient
 from .engine import Engine
 from .load import load_engine
-from .messages import Cancel, Command, Failed, Report, Stepped, Stop, Submit, failure
-from .streams import Streams
+from .messages import Command, Report, Stop, failure
 
 log = logging.getLogger("dovetail.engine")
 
@@ -41,13 +39,11 @@ class _QueuePort:
             self._events.call_soon_threadsafe(self._client.take, report)
 
 
-class LocalClient:
+class LocalClient(ConnectedClient):
     """An EngineClient whose engine runs on a thread here."""
 
     def __init__(self, engine: Engine, config: EngineConfig) -> None:
-        self.info: EngineInfo = engine.info
-        self._streams = Streams(engine.info, config.max_queue)
-        self._stats = EngineStats()
+        super().__init__(engine.info, config)
         self._port = _QueuePort(self, asyncio.get_running_loop())
         self._thread = threading.Thread(
             target=self._run, args=(engine,), name="dovetail-engine", daemon=True
@@ -63,36 +59,15 @@ class LocalClient:
         finally:
             engine.close()
 
-    def take(self, report: Report) -> None:
-        """Handle a report; on the event loop."""
-        if isinstance(report, Stepped):
-            self._stats = report.stats
-            self._streams.deliver(report.outputs)
-        elif isinstance(report, Failed):
-            self._streams.stop(EngineStopped(f"the engine failed: {report.kind}: {report.message}"))
-
-    async def submit(self, request: Request) -> Stream:
-        stream = self._streams.open(request, self._cancel)
-        self._port.inbox.put(Submit(request))
-        return stream
-
-    def _cancel(self, request_id: str) -> None:
-        self._port.inbox.put(Cancel(request_id))
-
-    async def stats(self) -> EngineStats:
-        if self._streams.stopped is not None:
-            raise self._streams.stopped
-        return self._stats
-
-    def healthy(self) -> bool:
-        return self._streams.stopped is None
+    def _send(self, command: Command) -> None:
+        self._port.inbox.put(command)
 
     async def close(self) -> None:
         if self._thread.is_alive():
-            self._port.inbox.put(Stop())
+            self._send(Stop())
             await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
         await asyncio.sleep(0)  # the last report is on its way through the event loop
-        self._streams.stop(EngineStopped("the engine was stopped"))
+        self.lost(EngineStopped("the engine was stopped"))
 
 
 async def start_local(config: EngineConfig, checkpoint: Checkpoint) -> LocalClient:

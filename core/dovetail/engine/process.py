@@ -18,25 +18,21 @@ from functools import partial
 from dovetail.config import EngineConfig
 from dovetail.errors import DeviceUnavailable, EngineStopped
 from dovetail.plugins import choices, none_opened
-from dovetail.request import Request
 from dovetail.weights.checkpoint import Checkpoint
 
-from .client import EngineInfo, EngineStats, Stream
+from .connected import ConnectedClient
 from .messages import (
-    Cancel,
+    Command,
     Failed,
     Report,
     Start,
     Started,
-    Stepped,
     Stop,
-    Submit,
     Unframer,
     frame,
     raised,
     reports,
 )
-from .streams import Streams
 
 STOP_TIMEOUT_S = 10.0
 
@@ -74,7 +70,7 @@ class _Connection(asyncio.Protocol):
             self.closed.set_result(None)
 
 
-class ProcessClient:
+class ProcessClient(ConnectedClient):
     """An EngineClient whose engine runs in a child process."""
 
     def __init__(
@@ -85,13 +81,10 @@ class ProcessClient:
         started: Started,
         config: EngineConfig,
     ) -> None:
-        self.info: EngineInfo = started.info
+        super().__init__(started.info, config)
         self._process = process
         self._transport = transport
         self._connection = connection
-        self._streams = Streams(self.info, config.max_queue)
-        self._stats = EngineStats()
-        self._failed: str | None = None
         connection.client = self
 
     @property
@@ -99,44 +92,17 @@ class ProcessClient:
         """The engine process."""
         return self._process.pid
 
-    def take(self, report: Report) -> None:
-        """Handle a report."""
-        if isinstance(report, Stepped):
-            self._stats = report.stats
-            self._streams.deliver(report.outputs)
-        elif isinstance(report, Failed):
-            self._failed = f"{report.kind}: {report.message}"
-
-    def lost(self, error: EngineStopped) -> None:
-        """The connection is gone, and with it the engine."""
-        if self._failed is not None:
-            error = EngineStopped(f"the engine failed: {self._failed}")
-        self._streams.stop(error)
-
-    async def submit(self, request: Request) -> Stream:
-        stream = self._streams.open(request, self._cancel)
-        self._transport.write(frame(Submit(request)))
-        return stream
-
-    def _cancel(self, request_id: str) -> None:
-        self._transport.write(frame(Cancel(request_id)))
-
-    async def stats(self) -> EngineStats:
-        if self._streams.stopped is not None:
-            raise self._streams.stopped
-        return self._stats
-
-    def healthy(self) -> bool:
-        return self._streams.stopped is None
+    def _send(self, command: Command) -> None:
+        self._transport.write(frame(command))
 
     async def close(self) -> None:
         if not self._connection.closed.done():
-            self._transport.write(frame(Stop()))
+            self._send(Stop())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._connection.closed), STOP_TIMEOUT_S)
         self._transport.close()
         await _reap(self._process)
-        self._streams.stop(EngineStopped("the engine was stopped"))
+        self.lost(EngineStopped("the engine was stopped"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dovetail.platform import Tokens
 from dovetail.request import TokenLogprobs
-from dovetail.scheduler import Plan
+from dovetail.scheduler import Plan, State
 
 
 def scored_token(tokens: Tokens, at: int, count: int) -> TokenLogprobs:
@@ -25,6 +25,8 @@ class Scores:
     def gather(self, plan: Plan, tokens: Tokens) -> None:
         """Keep what a step scored."""
         for score in plan.scores:
+            if score.sequence.state is State.DONE:
+                continue  # it ended while the step was in flight, and was forgotten
             request = score.sequence.request
             count = request.sampling.prompt_logprobs or 0
             scores = self._by_request.setdefault(request.id, [None])

@@ -88,6 +88,11 @@ def choose_sizes(
     if config.kv_cache_memory is not None:
         blocks = config.kv_cache_memory // block_bytes
     else:
+        if workspace > memory.free:
+            raise ConfigError(
+                f"a step of {limits.max_num_batched_tokens} tokens and {limits.max_num_seqs} sequences needs {workspace} "
+                f"bytes beside the weights and {memory.free} are free; lower --max-num-batched-tokens or --max-num-seqs"
+            )
         share = HOST_CACHE_SHARE if memory.host else DEVICE_CACHE_SHARE
         room = int((memory.free - workspace) * share)
         blocks = min(room // block_bytes, wanted)

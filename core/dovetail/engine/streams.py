@@ -27,6 +27,9 @@ class QueuedStream:
         self._cancel = cancel
 
     def push(self, output: Output) -> None:
+        """Add an output; what a slow reader has not taken yet grows longer and not more."""
+        if self._buffer and _joined(self._buffer[-1], output):
+            return
         self._buffer.append(output)
         self._wake()
 
@@ -60,6 +63,17 @@ class QueuedStream:
         output = self._buffer.popleft()
         self._ended = output.finish is not None
         return output
+
+
+def _joined(last: Output, output: Output) -> bool:
+    """Make one output of two consecutive ones; not where only one of them has log-probabilities."""
+    if (last.logprobs is None) != (output.logprobs is None):
+        return False
+    last.tokens += output.tokens
+    if last.logprobs is not None and output.logprobs is not None:
+        last.logprobs += output.logprobs
+    last.finish, last.stop_id, last.error = output.finish, output.stop_id, output.error
+    return True
 
 
 class Streams:

@@ -1,0 +1,63 @@
+"""What every EngineClient does alike: it opens streams, sends commands and takes reports."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from dovetail.config import EngineConfig
+from dovetail.errors import EngineStopped
+from dovetail.request import Request
+
+from .client import EngineInfo, EngineStats, Stream
+from .messages import Cancel, Command, Failed, Report, Stepped, Submit
+from .streams import Streams
+
+
+class ConnectedClient(ABC):
+    """An EngineClient, short of how commands reach the engine and how it is stopped. Used on the event loop only."""
+
+    def __init__(self, info: EngineInfo, config: EngineConfig) -> None:
+        self.info = info
+        self._streams = Streams(info, config.max_queue)
+        self._stats = EngineStats()
+
+    @abstractmethod
+    def _send(self, command: Command) -> None:
+        """Give the engine a command; it never waits."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop the engine; running requests end as cancelled."""
+
+    def take(self, report: Report) -> None:
+        """Handle a report of the engine."""
+        if isinstance(report, Stepped):
+            self._stats = report.stats
+            self._streams.deliver(report.outputs)
+        elif isinstance(report, Failed):
+            self.lost(EngineStopped(f"the engine failed: {report.kind}: {report.message}"))
+
+    def lost(self, error: EngineStopped) -> None:
+        """The engine is gone: every stream raises, and the first reason stays."""
+        if self._streams.stopped is None:
+            self._streams.stop(error)
+
+    async def submit(self, request: Request) -> Stream:
+        """Queue a request. Raises PromptTooLong, InvalidParameter, Overloaded or EngineStopped."""
+        stream = self._streams.open(request, self._cancel)
+        self._send(Submit(request))
+        return stream
+
+    def _cancel(self, request_id: str) -> None:
+        if self.healthy():
+            self._send(Cancel(request_id))
+
+    async def stats(self) -> EngineStats:
+        """As of the last step; raises EngineStopped."""
+        if self._streams.stopped is not None:
+            raise self._streams.stopped
+        return self._stats
+
+    def healthy(self) -> bool:
+        """Whether the engine can take requests."""
+        return self._streams.stopped is None
