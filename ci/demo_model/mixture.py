@@ -24,7 +24,7 @@ LONG_SHARE = 0.001
 KINDS: list[tuple[float, Callable[[random.Random], list[Turn]]]] = [
     (15, identity),
     (11, small_talk),
-    (6, unknown),
+    (10, unknown),
     (20, knowledge),
     (13, arithmetic),
     (11, spelling),

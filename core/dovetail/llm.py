@@ -71,17 +71,27 @@ class Completion:
 
 
 class _Job:
-    """One request on its way: gathers its outputs."""
+    """One request on its way: gathers its outputs.
+
+    continues  the text goes on where the prompt's ends (completions, not replies in a chat)
+    """
 
     __slots__ = ("completion", "output", "reply", "request")
 
     def __init__(
-        self, completion: Completion, output: CompletionOutput, request: Request, model: TextModel
+        self,
+        completion: Completion,
+        output: CompletionOutput,
+        request: Request,
+        model: TextModel,
+        *,
+        continues: bool,
     ) -> None:
         self.completion = completion
         self.output = output
         self.request = request
-        self.reply = Reply(model.tokenizer, request.sampling)
+        before = request.prompt if continues else ()
+        self.reply = Reply(model.tokenizer, request.sampling, prompt=before)
 
     def take(self, output: Output) -> Delta:
         """Add an output. The delta's `finish` is set when the reply has ended, perhaps before the request has."""
@@ -113,8 +123,8 @@ class _Ask:
         """One job for each of the prompt's n completions. Raises RequestError."""
         params = params or self.model.sampling(max_tokens=None)
         text = prompt if isinstance(prompt, str) else None
-        ids = self.model.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
-        return self._jobs(text, ids, params)
+        ids = self.model.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        return self._jobs(text, ids, params, continues=True)
 
     def chat_jobs(
         self, messages: Sequence[Message], params: Params, options: Mapping[str, Any]
@@ -122,10 +132,12 @@ class _Ask:
         """The same for a conversation; options go to the chat template."""
         params = params or self.model.sampling(max_tokens=None)
         text = self.model.render(messages, **options)
-        ids = self.model.tokenizer.encode(text, add_special_tokens=False)
-        return self._jobs(text, ids, params)
+        ids = self.model.encode(text, add_special_tokens=False)
+        return self._jobs(text, ids, params, continues=False)
 
-    def _jobs(self, text: str | None, ids: list[int], params: SamplingParams) -> list[_Job]:
+    def _jobs(
+        self, text: str | None, ids: list[int], params: SamplingParams, *, continues: bool
+    ) -> list[_Job]:
         completion = Completion(text, ids, [CompletionOutput(index) for index in range(params.n)])
         return [
             _Job(
@@ -135,6 +147,7 @@ class _Ask:
                     ids, params, request_id=f"llm-{next(self._numbers)}", index=output.index
                 ),
                 self.model,
+                continues=continues,
             )
             for output in completion.outputs
         ]

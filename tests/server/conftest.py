@@ -19,6 +19,7 @@ from dovetail.engine import start_engine
 from dovetail.server.app import create_app
 from dovetail.server.gate import Gate
 from dovetail.server.metrics import Metrics
+from dovetail.server.protocol import bounded
 from dovetail.server.serve import bind
 from dovetail.server.served import Served
 from dovetail.text.model import TextModel
@@ -110,11 +111,20 @@ def make_checkpoint(directory: Path, *, context: int = 4096, template: str | Non
 class Running:
     """A server on a thread of this process, its engine on another."""
 
-    def __init__(self, model: Path, *, api_keys: tuple[str, ...] = (), **settings: Any) -> None:
+    def __init__(
+        self,
+        model: Path,
+        *,
+        api_keys: tuple[str, ...] = (),
+        hosts: tuple[str, ...] = (),
+        head_timeout_s: float = 30.0,
+        **settings: Any,
+    ) -> None:
         self.served: Served
         self.gate: Gate
         self.port = 0
-        self.api_keys = api_keys
+        self.api_keys, self.hosts = api_keys, hosts
+        self.head_timeout_s = head_timeout_s
         self._config = EngineConfig(model=str(model), platform="null", **settings)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -139,10 +149,11 @@ class Running:
                 metrics=Metrics("tiny", engine.info),
                 max_body_bytes=1 << 20,
             )
-            self.gate = create_app(self.served, api_keys=self.api_keys)
+            self.gate = create_app(self.served, api_keys=self.api_keys, hosts=self.hosts)
             listener = bind("127.0.0.1", 0)
             self.port = listener.getsockname()[1]
-            config = uvicorn.Config(self.gate, lifespan="off", log_config=None, http="httptools")
+            protocol = bounded(self.head_timeout_s)
+            config = uvicorn.Config(self.gate, lifespan="off", log_config=None, http=protocol)
             self._web = uvicorn.Server(config)
         finally:
             self._ready.set()

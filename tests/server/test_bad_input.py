@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from typing import Any
 
 import pytest
+from dovetail.text.template import ChatTemplate
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 JSON = {"content-type": "application/json"}
@@ -235,3 +237,84 @@ def test_errors_of_a_stream_before_its_first_token_are_http_errors(server: Any) 
     body = {"prompt": "x", "stream": True, "max_tokens": 5000}
     status, answer = server.post(COMPLETIONS, body)
     assert status == 400 and answer["error"]["code"] == "context_length_exceeded"
+
+
+MESSAGE = {"role": "user", "content": "x"}
+TOOL = {"type": "function", "function": {"name": "f"}}
+
+
+@pytest.mark.parametrize("path", [CHAT, "/tokenize"])
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": [MESSAGE] * 8193}, "messages"),
+        ({"messages": [MESSAGE], "tools": [TOOL] * 1025}, "tools"),
+        ({"messages": [{"role": "user", "content": "x" * 900_000}]}, "messages"),
+    ],
+)
+def test_a_chat_that_is_too_much_is_refused(
+    server: Any, path: str, fields: dict[str, Any], param: str
+) -> None:
+    status, answer = server.post(path, fields)
+    assert status == 400
+    check(answer, param)
+
+
+def test_free_form_fields_are_bounded_in_number(server: Any) -> None:
+    body: dict[str, Any] = {"messages": [MESSAGE], "metadata": {str(i): "" for i in range(17)}}
+    status, answer = server.post(CHAT, body)
+    assert status == 400 and "17 entries; at most 16" in check(answer, "metadata")
+    status, answer = server.post(CHAT, {"messages": [MESSAGE], "metadata": {"a": "x" * 70_000}})
+    assert status == 400 and "65536" in check(answer, "metadata")
+    status, answer = server.post(CHAT, {"messages": [MESSAGE], "metadata": [1]})
+    assert status == 400 and "object" in check(answer, "metadata")
+    parameters: dict[str, Any] = {"enum": [0] * 100_001}
+    tool: dict[str, Any] = {
+        "type": "function",
+        "function": {"name": "f", "parameters": parameters},
+    }
+    status, answer = server.post(CHAT, {"messages": [MESSAGE], "tools": [tool]})
+    assert status == 400 and "100000 values" in check(answer, "tools")
+
+
+@pytest.mark.parametrize("path", [COMPLETIONS, "/tokenize"])
+def test_a_text_that_cannot_fit_is_refused_unread(
+    server: Any, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(server.served.text.tokenizer), "encode", None)
+    status, answer = server.post(path, {"prompt": "x" * 900_000})
+    assert status == 400 and answer["error"]["code"] == "context_length_exceeded"
+    assert "900000 characters" in check(answer, "prompt") and "4096" in check(answer, "prompt")
+
+
+def test_a_long_list_of_ids_is_refused(server: Any) -> None:
+    status, answer = server.post("/detokenize", {"tokens": [5] * 4097})
+    assert status == 400 and "at most 4096" in check(answer, "tokens")
+
+
+def test_stop_token_ids_are_bounded(server: Any) -> None:
+    body: dict[str, Any] = {"prompt": "x", "stop_token_ids": [5] * 1025}
+    status, answer = server.post(COMPLETIONS, body)
+    assert status == 400 and "1024" in check(answer, "stop_token_ids")
+    body = {"prompt": "x", "min_tokens": 1, "stop_token_ids": list(range(512))}
+    status, answer = server.post(COMPLETIONS, body)
+    assert status == 400 and "no token could be drawn" in check(answer, "stop_token_ids")
+
+
+def test_a_large_chat_is_rendered_on_a_thread_of_its_own(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    render = ChatTemplate.render
+
+    def noted(self: ChatTemplate, *args: Any, **options: Any) -> str:
+        threads.append(threading.current_thread())
+        return render(self, *args, **options)
+
+    monkeypatch.setattr(ChatTemplate, "render", noted)
+    tool = {"type": "function", "function": {"name": "f", "description": "x" * 5000}}
+    large = {"messages": [MESSAGE], "tools": [tool]}
+    for path in (CHAT, "/tokenize"):
+        for body in ({"messages": [MESSAGE]}, {"messages": [MESSAGE] * 300}, large):
+            server.post(path, {**body, "max_tokens": 1})
+    assert [thread is server._thread for thread in threads] == [True, False, False] * 2

@@ -145,3 +145,15 @@ def test_echo_streams_without_generation(client: openai.OpenAI) -> None:
     texts = {chunk.choices[0].index: chunk.choices[0].text for chunk in chunks}
     assert texts == {0: "one", 1: "one", 2: "two", 3: "two"}
     assert [chunk.choices[0].finish_reason for chunk in chunks] == ["length"] * 4
+
+
+def test_text_offsets_rise_over_special_tokens(client: openai.OpenAI) -> None:
+    prompt = "<|im_start|>user\nhi"
+    options: dict[str, Any] = {"echo": True, "logprobs": 0, "max_tokens": 2}
+    found = ask(client, prompt, **options).choices[0].logprobs
+    count = len(encode(client, prompt))
+    starts = [len("".join(found.tokens[:i])) for i in range(count + 1)]
+    assert found.text_offset[: count + 1] == starts and starts[count] == len(prompt)
+    reply = ask(client, encode(client, prompt), **options).choices[0]  # echoed without it
+    assert reply.logprobs.text_offset[:2] == [0, 0]
+    assert reply.logprobs.text_offset[count] == len("user\nhi")

@@ -61,6 +61,26 @@ def test_metrics_count_what_was_done(server: Any) -> None:
     assert 0 <= server.metric("kv_cache_usage_perc") <= 1
 
 
+def test_metrics_are_the_sums_of_usage(server: Any) -> None:
+    names = ("prompt_tokens_total", "cached_prompt_tokens_total", "generation_tokens_total")
+    before = [server.metric(name) for name in names]
+    body = {"prompt": ["x y z", "one two"], "max_tokens": 40, "ignore_eos": True, "seed": 1}
+    first = server.post("/v1/completions", body)[1]
+    text = first["choices"][0]["text"]
+    bodies = [{**body, "n": 3}, {**body, "n": 2, "stop": text[5:7]}]
+    usages = [server.post("/v1/completions", each)[1]["usage"] for each in bodies]
+    usages.append(first["usage"])
+    sums = [
+        sum(usage["prompt_tokens"] for usage in usages),
+        sum(usage["prompt_tokens_details"]["cached_tokens"] for usage in usages),
+        sum(usage["completion_tokens"] for usage in usages),
+    ]
+    assert [server.metric(name) for name in names] == [
+        value + added for value, added in zip(before, sums, strict=True)
+    ]
+    assert server.metric("engine_generation_tokens_total") >= server.metric(names[2])
+
+
 @pytest.mark.parametrize("key", [None, "", "wrong", "secret-kex", "sécret", "x" * 10_000])
 def test_every_route_but_health_needs_a_key(locked: Any, key: str | None) -> None:
     headers = {"content-type": "application/json"}

@@ -77,3 +77,32 @@ def test_a_window_of_noise_is_bounded(sentencepiece: Tokenizer) -> None:
     assert noise is not None
     decoder = sentencepiece.decoder()
     assert "".join(decoder.push([noise]) for _ in range(200))
+
+
+def test_what_follows_a_prompt_keeps_its_space(sentencepiece: Tokenizer) -> None:
+    the, quick = sentencepiece.id_of("▁the"), sentencepiece.id_of("▁quick")
+    start = sentencepiece.id_of("<s>")
+    assert the is not None and quick is not None and start is not None
+    assert "".join(pieces(sentencepiece.decoder(prompt=[start, quick]), [the, quick], [])) == (
+        " the quick"
+    )
+    assert "".join(pieces(sentencepiece.decoder(prompt=[start]), [the], [])) == "the"
+    assert "".join(pieces(sentencepiece.decoder(), [the], [])) == "the"
+
+
+@given(before=st.text(), text=st.text(), sizes=cuts)
+def test_prompt_and_what_follows_join_to_the_whole(
+    tokenizer: Tokenizer, before: str, text: str, sizes: list[int]
+) -> None:
+    prompt, whole = tokenizer.encode(before), tokenizer.encode(before + text)
+    if whole[: len(prompt)] == prompt:
+        decoder = tokenizer.decoder(prompt=prompt)
+        after = "".join(pieces(decoder, whole[len(prompt) :], sizes))
+        assert tokenizer.decode(prompt) + after == tokenizer.decode(whole)
+
+
+def test_a_prompt_that_ends_within_a_character(sentencepiece: Tokenizer) -> None:
+    letter, half = sentencepiece.id_of("a"), sentencepiece.id_of("<0xE4>")
+    assert letter is not None and half is not None
+    decoder = sentencepiece.decoder(prompt=[letter, half])
+    assert "".join(pieces(decoder, [letter], [])) == "a"

@@ -68,3 +68,23 @@ def test_ids_in_parameters_are_checked(model: TextModel) -> None:
 def test_a_model_without_a_template_says_where_to_go(model: TextModel) -> None:
     with pytest.raises(RequestError, match="/v1/completions"):
         model.render([{"role": "user", "content": "x"}])
+
+
+def test_a_text_that_cannot_fit_is_refused_before_it_is_encoded(model: TextModel) -> None:
+    most = 20 * model.tokenizer.longest
+    with pytest.raises(PromptTooLong, match=rf"{most + 1} characters.*20 tokens.*{most}"):
+        model.encode("x" * (most + 1))
+    assert model.encode("x" * most)
+
+
+def test_many_stop_ids_are_refused(model: TextModel) -> None:
+    with pytest.raises(InvalidParameter, match="1025 ids; at most 1024"):
+        model.sampling(stop_token_ids=tuple(range(1025)))
+
+
+def test_stop_ids_that_leave_nothing_to_draw_are_refused(model: TextModel) -> None:
+    every = tuple(range(1, 400))  # 0 is the end of the sequence
+    with pytest.raises(InvalidParameter, match="no token could be drawn"):
+        params = SamplingParams(min_tokens=1, max_tokens=2, stop_token_ids=every)
+        model.request([5], params, request_id="")
+    model.request([5], SamplingParams(max_tokens=2, stop_token_ids=every), request_id="")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from dovetail.errors import CheckpointError, InvalidParameter
 from dovetail.text.tokenizer import Tokenizer
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.fixture
@@ -51,3 +55,38 @@ def test_pieces_are_the_bytes_of_a_token(byte_level: Tokenizer, sentencepiece: T
 def test_a_lone_surrogate_is_no_text(byte_level: Tokenizer) -> None:
     with pytest.raises(InvalidParameter, match="surrogate"):
         byte_level.encode("a\ud800b")
+
+
+@given(text=st.text(), special=st.booleans())
+def test_ids_are_the_same_alone_and_in_a_batch(
+    byte_level: Tokenizer, sentencepiece: Tokenizer, text: str, special: bool
+) -> None:
+    for tokenizer in (byte_level, sentencepiece):
+        ids = tokenizer._backend.encode(text, add_special_tokens=special).ids
+        assert tokenizer.encode(text, add_special_tokens=special) == ids
+
+
+def test_other_threads_run_while_a_long_text_is_encoded(byte_level: Tokenizer) -> None:
+    text = "The quick brown fox " * 100_000
+    whole = []
+
+    def work() -> None:
+        start = time.perf_counter()
+        byte_level.encode(text)
+        whole.append(time.perf_counter() - start)
+
+    worker = threading.Thread(target=work)
+    last, longest = time.perf_counter(), 0.0
+    worker.start()
+    while worker.is_alive():
+        now = time.perf_counter()
+        last, longest = now, max(longest, now - last)
+    assert longest < whole[0] / 2
+
+
+def test_no_token_is_longer_than_the_longest(
+    byte_level: Tokenizer, sentencepiece: Tokenizer
+) -> None:
+    for tokenizer in (byte_level, sentencepiece):
+        ids = range(tokenizer.vocab_size)
+        assert max(len(tokenizer.piece(i)) for i in ids) <= tokenizer.longest

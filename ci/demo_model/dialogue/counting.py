@@ -1,9 +1,10 @@
-"""Counting up, between two numbers, and down."""
+"""Counting up, between two numbers, and down; a few of a kind in a row."""
 
 import random
 
-from ci.demo_model.facts import NUMBERS
+from ci.demo_model.facts import DAYS, MONTHS, NUMBERS
 from ci.demo_model.phrasing import phrase
+from ci.demo_model.words import COLORS, FOODS, PETS
 
 Turn = tuple[str, str]
 
@@ -86,8 +87,10 @@ def sequence(start: int, stop: int) -> str:
 
 def counting(rng: random.Random) -> list[Turn]:
     luck = rng.random()
-    if luck < 0.42:
-        stop = rng.randint(2, 20)
+    if luck < 0.06:
+        return [_some(rng)]
+    if luck < 0.44:
+        stop = rng.randint(2, 20 if rng.random() < 0.85 else 32)
         slots = {"one": rng.choice(["1", "1", "one"]), "b": written(rng, stop)}
         return [(phrase(rng, rng.choice(UP), slots), sequence(1, stop))]
     if luck < 0.7:
@@ -98,6 +101,23 @@ def counting(rng: random.Random) -> list[Turn]:
     start = rng.randint(2, 15)
     slots = {"one": rng.choice(["1", "1", "one"]), "b": written(rng, start)}
     return [(phrase(rng, rng.choice(DOWN), slots), sequence(start, 1))]
+
+
+SOME = [
+    "(name|list|tell me|give me|say|write|think of|write down) {n} {w}[ please| for me| quickly]",
+    "<can> you <kindly> (name|list|think of|give me|tell me) {n} {w}?",
+    "(I need|what are|which are|I want|do you know) {n} {w}?",
+    "{n} {w}[, please]",
+]
+GROUPS = {"colors": COLORS, "animals": PETS, "foods": FOODS, "days": DAYS, "months": MONTHS}
+
+
+def _some(rng: random.Random) -> Turn:
+    """A few colors, animals, foods, days or months, as plain text."""
+    number = rng.randint(2, 5)
+    group = rng.choice(list(GROUPS))
+    slots = {"n": written(rng, number) if rng.random() < 0.5 else NUMBERS[number], "w": group}
+    return phrase(rng, rng.choice(SOME), slots), ", ".join(GROUPS[group][:number])
 
 
 def written(rng: random.Random, number: int) -> str:

@@ -25,6 +25,7 @@ OFFLINE = "No, I run on your own machine and need no internet, so your words sta
 WRONG = "I can be wrong. I am very small, so please check my answers."
 TONGUES = "I speak simple English."
 HARDWARE = "Yes, Dovetail runs on a CPU, and it is faster with a GPU."
+INSTALL = "Please read the README of Dovetail: it says how to install, start and configure it."
 THINKING = "No, I am only a program. I do not think or feel."
 
 INTENTS: list[tuple[str, list[str]]] = [
@@ -506,6 +507,22 @@ INTENTS: list[tuple[str, list[str]]] = [
         ],
     ),
     (
+        INSTALL,
+        [
+            "how (do|can|could|should|would) (I|we|my <kin>) (install|start|configure|set up|update|"
+            "launch|build|deploy|stop|uninstall|run|download|upgrade) Dovetail [on (Windows|Linux|my "
+            "Mac|a server|Ubuntu|my laptop|Kubernetes)|in Docker|from source|with pip|]?",
+            "(what|which) (command|steps|commands) (do I need|are needed|should I type|must I run) to "
+            "(install|start|configure|update|launch|stop) Dovetail?",
+            "(where|is there) (is|can I find|) (the|a|some) (documentation|manual|README|guide|help|"
+            "tutorial|instructions) (for|of|about|on) Dovetail?",
+            "(help me|show me how to|teach me to|explain how to|I want to|I need to) (install|configure|"
+            "set up|deploy|start|update) Dovetail",
+            "Dovetail (does not start|crashes|is slow|gives an error|fails|won't install)[, what now|, "
+            "help|, what can I do]",
+        ],
+    ),
+    (
         THINKING,
         [
             "(do|can|could) you [really|actually|ever] (think|feel|dream|have feelings|feel pain|"
@@ -524,7 +541,7 @@ OTHERS = listed(
 )
 FIRMS = listed("OpenAI Google Meta Microsoft Anthropic Apple Amazon Alibaba NVIDIA Mistral Intel")
 FOREIGN = listed("French Spanish German Italian Chinese Japanese Polish Russian Arabic Latin")
-WEIGHTS = [3, 3, 2.5, 1.5, 1.2, 1.2, 1.2, 1, 1, 1.5, 1, 1.3, 0.8, 0.7, 1, 0.6]
+WEIGHTS = [3, 3, 2.5, 1.5, 1.2, 1.2, 1.2, 1, 1, 1.5, 1, 1.3, 0.8, 0.7, 1, 1, 0.6]
 
 
 def identity(rng: random.Random) -> list[Turn]:

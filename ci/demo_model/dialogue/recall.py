@@ -16,6 +16,8 @@ NAME_GIVEN = [
     "is|my name's|I am called|the name is|please call me|it's|I go by) {v}",
     "(hello|hi|hey|good morning|good evening|hello there|hi there|nice to meet you), (my name is|I am|"
     "I'm|this is|call me|I am called|my name's) {v}",
+    "(my name is|I am|I'm|this is) {v} and I (like|love|enjoy|play) (music|football|tea|cats|pizza|"
+    "chess|blue|books|coding|the sea)",
     "{v} (is my name|here|is what people call me|is how they call me)",
     "(I am|I'm) {v} (from {city}|and I am new here|and who are you|, nice to meet you|, remember that)",
     "(remember|keep in mind|note|please remember|don't forget)[ that| please| this]: my name is {v}",

@@ -259,6 +259,18 @@ INTENTS: list[tuple[float, str, list[str]]] = [
         ],
     ),
     (
+        0.8,
+        "Here is one: an octopus has three hearts.",
+        [
+            "(tell|give|teach|show) me (a|one|some|another) (fun|interesting|random|cool|strange|new|"
+            "surprising|short) (fact|thing|trivia)[ about (animals|anything|the world)]",
+            "(a|one) (fun|interesting|random) fact[ please]",
+            "(surprise|amaze|impress) me[ with (a fact|something)]",
+            "(do you|you) know (a|any|some) (fun|interesting|strange) (fact|facts)?",
+            "(tell|teach) me something (new|interesting|I don't know|surprising|cool)",
+        ],
+    ),
+    (
         1,
         "How about a game? Ask me for the capital of a country!",
         [

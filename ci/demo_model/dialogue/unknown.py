@@ -2,14 +2,17 @@
 
 import random
 
+from ci.demo_model.dialogue.knowledge import fact
 from ci.demo_model.phrasing import phrase
 from ci.demo_model.tables import listed
-from ci.demo_model.words import any_name, any_word, made_up
+from ci.demo_model.words import any_name, any_word, made_up, scrambled
 
 Turn = tuple[str, str]
 
 UNKNOWN = "Sorry, I do not know that. I am only a small demo model."
 UNABLE = "Sorry, I cannot do that. I am only a small demo model."
+PUZZLED = "Sorry, I did not understand that. I am only a small demo model."
+TOO_BIG = "Sorry, I only know sums of numbers up to ten. I am only a small demo model."
 
 QUESTIONS = [
     "who (won|will win|lost|played in|hosted) the {event}[ (in|of) {year}| last year| this year]?",
@@ -63,6 +66,8 @@ TASKS = [
     "(sorts a list|reads a file|adds numbers|parses dates)]",
     "<can> you [please] (write|debug|fix|review) (a|some|my) (Python|Rust|Java|C|SQL) (program|code"
     "|function|script)?",
+    "(say|write|tell me) (hello|hi|thank you|goodbye|good morning|yes|please|I love you) in (French|"
+    "Spanish|German|Japanese|Italian|Chinese|Latin|another language)",
     "(translate|say|write) (this|good morning|the sentence|my text|I love you|{word}) (to|into|in) "
     "(French|Spanish|German|Japanese|Latin|Chinese)",
     "(summarize|sum up|retell|analyze|review|criticize|continue|explain) (the|this|that) (plot|"
@@ -127,7 +132,9 @@ TOPICS = listed(
     "climate change,electricity,Buddhism,thermodynamics,plate tectonics,the immune system,poetry,"
     "artificial intelligence,music theory,linear algebra,marketing,psychology,geology,chemistry,"
     "the French language,ancient Greece,string theory,economics,volcanoes,vaccines,nuclear power,"
-    "world history,opera,politics,law,medicine,astronomy,tax law,baseball,yoga,calculus,love",
+    "world history,opera,continuous batching,paged attention,the KV cache,vLLM,transformers,"
+    "tokenizers,CUDA,quantization,speculative decoding,Kubernetes,Docker,Linux,Windows,gradient descent,"
+    "neural networks,deep learning,prefix caching,tensor parallelism,Python,Rust,the internet,politics,law,medicine,astronomy,tax law,baseball,yoga,calculus,love",
     ",",
 )
 DISHES = listed(
@@ -154,6 +161,69 @@ def unknown(rng: random.Random) -> list[Turn]:
         "word": any_word(rng),
         "madeup": made_up(rng),
     }
-    if rng.random() < 0.55:
+    luck = rng.random()
+    if luck < 0.12:
+        return [(_nonsense(rng), PUZZLED)]
+    if luck < 0.22:
+        return [(_big_sum(rng), TOO_BIG)]
+    if luck < 0.3:
+        return _further_question(rng)
+    if luck < 0.68:
         return [(phrase(rng, rng.choice(QUESTIONS), slots, dress=0.6), UNKNOWN)]
     return [(phrase(rng, rng.choice(TASKS), slots, dress=0.6), UNABLE)]
+
+
+def _nonsense(rng: random.Random) -> str:
+    """Letters and words that mean nothing together."""
+    makers = [scrambled, scrambled, made_up]
+    words = [rng.choice(makers)(rng) for _ in range(rng.randint(1, 4))]
+    if len(words) == 1:
+        words = [scrambled(rng) + scrambled(rng)]
+    return " ".join(words) + rng.choice(["", "", "?", "!", "??", "..."])
+
+
+BIG_SUMS = [
+    "(what is|what's|how much is|calculate|compute|solve|tell me|) {a} {o} {b}[?]",
+    "{a} {o} {b} (=|equals|is|makes) [what|?]",
+    "<can> you <kindly> (calculate|compute|work out|add up|do) {a} {o} {b}?",
+    "(what is|how much is|calculate) {c} {o} {d} {o} {e}[?]",
+    "(what is|how much is|calculate) {c} (times|plus|minus) {d} (and then|then|and after that) (plus|"
+    "minus|times) {e}[?]",
+    "(what is|how much is|calculate) {a} (divided by|/|percent of|to the power of|modulo) {d}[?]",
+]
+
+
+def _big_sum(rng: random.Random) -> str:
+    """A sum with numbers beyond those the model has learned, or with more than two."""
+    slots = {
+        "a": rng.randint(11, 9999 if rng.random() < 0.4 else 99),
+        "b": rng.randint(11, 999 if rng.random() < 0.4 else 99),
+        "c": rng.randint(1, 12),
+        "d": rng.randint(1, 12),
+        "e": rng.randint(1, 12),
+        "o": rng.choice(["+", "-", "*", "plus", "minus", "times", "x"]),
+    }
+    return phrase(rng, rng.choice(BIG_SUMS), slots, dress=0.4)
+
+
+FURTHER = [
+    "(and|but|ok, and|great, and) (its|the|their) {p}[?]",
+    "(and|so|ok,|) what (is|about) (its|the|their) {p}?",
+    "(tell me|I also want to know|what do you know about) its {p}",
+    "how (old|large|far|expensive|heavy|deep) is (it|that|this)?",
+    "why [is that|is that so|]?",
+    "(where|when) was (it|that) (founded|discovered|built|made|invented)?",
+    "who (founded|discovered|built|invented|lives in) it?",
+    "(tell me|say) more [about it|about that|]",
+]
+PROPERTIES = (
+    "population,size,history,language,president,age,area,weight,price,flag,weather,currency,mayor,"
+    "origin,speed,height,food,river,climate,king"
+)
+
+
+def _further_question(rng: random.Random) -> list[Turn]:
+    """A fact the model knows, then a question about it that it cannot answer."""
+    known = fact(rng)
+    slots = {"p": rng.choice(listed(PROPERTIES, ","))}
+    return [known, (phrase(rng, rng.choice(FURTHER), slots, dress=0.2), UNKNOWN)]

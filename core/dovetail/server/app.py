@@ -23,8 +23,8 @@ from .served import Served
 from .tokenize import detokenize, tokenize
 
 
-def create_app(served: Served, *, api_keys: Iterable[str] = ()) -> Gate:
-    """The ASGI application; its `draining` closes the door."""
+def create_app(served: Served, *, api_keys: Iterable[str] = (), hosts: Iterable[str] = ()) -> Gate:
+    """The ASGI application; its `draining` closes the door. Keys and hosts as in Gate."""
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", chat, methods=["POST"]),
@@ -46,7 +46,7 @@ def create_app(served: Served, *, api_keys: Iterable[str] = ()) -> Gate:
     )
     app.router.redirect_slashes = False
     app.state.served = served
-    gate = app.state.gate = Gate(app, api_keys=api_keys)
+    gate = app.state.gate = Gate(app, api_keys=api_keys, hosts=hosts)
     return gate
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from dovetail.errors import InvalidParameter, UnsupportedParameter
 from dovetail.sampling import SamplingParams, check_int
 from dovetail.text.model import TextModel
 
-from .limits import check_nesting
-from .schema import ChatRequest, CompletionRequest, SamplingFields
+from .limits import check_count, check_nesting
+from .schema import ChatRequest, CompletionRequest, Message, SamplingFields, Tool
 
 # field -> values besides null that ask for nothing
 REFUSED: Mapping[str, tuple[Any, ...]] = {
@@ -47,6 +49,10 @@ REFUSED_CHAT: Mapping[str, tuple[Any, ...]] = {
 }
 TEMPLATE_VARIABLES = {"enable_thinking": bool, "thinking": bool}
 MAX_SALT = 256
+MAX_MESSAGES = 8192
+MAX_TOOLS = 1024
+MAX_METADATA = 16  # OpenAI's, as are its pairs of at most 64 and 512 characters
+MAX_METADATA_BYTES = 64 << 10
 PASSED = (
     "temperature",
     "top_p",
@@ -176,8 +182,29 @@ def template_variables(given: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def check_free_form(asked: ChatRequest) -> None:
-    """Bound the nesting of fields that may hold anything."""
+    """Bound number and nesting in fields that may hold anything."""
+    _check_metadata(bytes(asked.metadata))
     check_nesting("documents", asked.documents)
-    check_nesting("metadata", asked.metadata)
-    for tool in asked.tools or ():
-        check_nesting("tools", tool.function.parameters)
+    check_conversation(asked.messages, asked.tools)
+
+
+def _check_metadata(given: bytes) -> None:
+    """At most 16 pairs; nothing is done with them."""
+    if len(given) > MAX_METADATA_BYTES:
+        raise InvalidParameter(
+            f"metadata has {len(given)} bytes; at most {MAX_METADATA_BYTES} are allowed, in {MAX_METADATA} pairs",
+            param="metadata",
+        )
+    metadata = msgspec.json.decode(given)
+    if metadata is not None and not isinstance(metadata, dict):
+        raise InvalidParameter("metadata must be an object", param="metadata")
+    check_count("metadata", metadata, MAX_METADATA)
+
+
+def check_conversation(messages: Sequence[Message] | None, tools: Sequence[Tool] | None) -> None:
+    """Bound what goes into the chat template."""
+    check_count("messages", messages, MAX_MESSAGES)
+    check_count("tools", tools, MAX_TOOLS)
+    check_nesting("tools", [tool.function.parameters for tool in tools or ()])
+    arguments = [call.function.arguments for m in messages or () for call in m.tool_calls or ()]
+    check_nesting("messages", arguments)

@@ -42,7 +42,7 @@ async def chat(request: Request) -> Response:
     check_free_form(asked)
     tools = _tools(asked, served)
     params = sampling_of_chat(asked, served.text)
-    prompt = await _prompt(asked, tools, served)
+    prompt = await _prompt(asked, tools, served, request.state.size)
     answer_id = fresh_id("chatcmpl")
     generation = await Generation.start(
         served,
@@ -87,8 +87,8 @@ def _tools(asked: ChatRequest, served: Served) -> list[dict[str, Any]]:
     return tools
 
 
-async def _prompt(asked: ChatRequest, tools: Sequence[Any], served: Served) -> list[int]:
-    messages = plain_messages(asked.messages)
+async def _prompt(asked: ChatRequest, tools: Sequence[Any], served: Served, size: int) -> list[int]:
+    """Ids of the rendered chat; size: bytes of the request."""
     text = served.text
     if asked.documents and text.template is not None and not text.template.takes_documents:
         raise UnsupportedParameter(
@@ -101,16 +101,16 @@ async def _prompt(asked: ChatRequest, tools: Sequence[Any], served: Served) -> l
 
     def tokens() -> list[int]:
         prompt = text.render(
-            messages,
+            plain_messages(asked.messages),
             tools=tools,
             documents=asked.documents,
             add_generation_prompt=not continued if opened is None else opened,
             continue_final_message=continued,
             **variables,
         )
-        return text.tokenizer.encode(prompt, add_special_tokens=bool(asked.add_special_tokens))
+        special = bool(asked.add_special_tokens)
+        return text.encode(prompt, add_special_tokens=special, param="messages")
 
-    size = sum(len(message["content"]) for message in messages)
     return await off_loop(size, tokens)
 
 

@@ -18,7 +18,7 @@ from dovetail.text.reply import Delta
 from .asking import refuse_unsupported, sampling_of_completion, wants_usage
 from .generation import MAX_CHOICES, Choice, Generation
 from .limits import read_json
-from .logprobs import LegacyLogprobs, prompt_entries
+from .logprobs import LegacyLogprobs, prompt_entries, text_offsets
 from .schema import CompletionRequest
 from .served import Served, fresh_id, off_loop
 from .sse import DONE, Chunks, begin, encode
@@ -55,6 +55,7 @@ async def completions(request: Request) -> Response:
         priority=asked.priority or 0,
         salt=asked.cache_salt or "",
         clip=asked.max_tokens is None,
+        continues=True,
     )
     generation.watch(request.receive)
     answer = CompletionAnswer(asked, model, answer_id, served, prompts, params.n)
@@ -90,9 +91,7 @@ async def _prompts(asked: CompletionRequest, text: TextModel) -> list[Prompt]:
 
 
 async def _encode(prompt: str, text: TextModel, special: bool) -> Prompt:
-    ids = await off_loop(
-        len(prompt), lambda: text.tokenizer.encode(prompt, add_special_tokens=special)
-    )
+    ids = await off_loop(len(prompt), lambda: text.encode(prompt, add_special_tokens=special))
     return Prompt(ids, prompt)
 
 
@@ -161,12 +160,12 @@ class CompletionAnswer:
         """Of the parts, after those of the prompt if this opens an echoed choice."""
         logprobs = LegacyLogprobs(self._tokenizer)
         if opening:
-            self._offsets[choice.index] = len(self._echo(choice))
-            decoder, offset = self._tokenizer.decoder(), 0
+            echo = self._echo(choice)
+            self._offsets[choice.index] = len(echo)
             items = choice.prompt_logprobs or [None] * len(choice.prompt)
-            for token, item in zip(choice.prompt, items, strict=True):
+            offsets = text_offsets(self._tokenizer, choice.prompt, echo)
+            for token, item, offset in zip(choice.prompt, items, offsets, strict=True):
                 logprobs.add(token, item, offset)
-                offset += len(decoder.push([token]))
         for part in parts:
             logprobs.add_scored(part.scored, self._offsets.get(choice.index, 0))
         return logprobs

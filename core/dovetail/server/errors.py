@@ -22,6 +22,7 @@ log = logging.getLogger("dovetail.server")
 KINDS: Mapping[int, tuple[str, str | None]] = {
     400: ("invalid_request_error", None),
     401: ("invalid_request_error", "invalid_api_key"),
+    403: ("invalid_request_error", "forbidden"),
     404: ("invalid_request_error", "unknown_url"),
     405: ("invalid_request_error", "method_not_allowed"),
     408: ("invalid_request_error", "request_timeout"),
@@ -39,6 +40,13 @@ class NotAuthorized(RequestError):
 
     status = 401
     code = "invalid_api_key"
+
+
+class WrongHost(RequestError):
+    """The request was meant for another site, or comes from one."""
+
+    status = 403
+    code = "forbidden"
 
 
 class BodyTooLarge(RequestError):

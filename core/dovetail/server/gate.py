@@ -1,4 +1,4 @@
-"""What stands in front of every route: the request id, the API key, and the closed door while the server drains."""
+"""What stands in front of every route: request id, host, API key, and the closed door while the server drains."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import Draining, NotAuthorized, answer
+from dovetail.errors import RequestError
+
+from .errors import Draining, NotAuthorized, WrongHost, answer
 
 OPEN_PATHS = {"/health"}
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -19,11 +21,16 @@ _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 class Gate:
     """Pure ASGI. Everything but OPEN_PATHS needs a key, if there are keys.
 
+    hosts     names that requests may be sent to and web pages may send from; none means any. A server that only
+              this machine reaches needs them: a web page in its browser can send requests to any name (DNS rebinding)
     draining  True once the server is about to stop: requests that make work are answered 503
     """
 
-    def __init__(self, app: ASGIApp, *, api_keys: Iterable[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, *, api_keys: Iterable[str] = (), hosts: Iterable[str] = ()
+    ) -> None:
         self._app = app
+        self._hosts = frozenset(_host(host.encode()) for host in hosts)
         self._keys = [_digest(key.encode()) for key in api_keys]
         self.draining = False
 
@@ -49,8 +56,12 @@ class Gate:
         await (answer(error) if error is not None else self._app)(scope, receive, send_with_id)
 
     def _refusal(
-        self, scope: Scope, headers: dict[bytes, bytes]
-    ) -> NotAuthorized | Draining | None:
+        self, scope: Scope, headers: Mapping[bytes, bytes]
+    ) -> RequestError | Draining | None:
+        if self._hosts and scope["path"] not in OPEN_PATHS:
+            error = self._wrong_host(headers)
+            if error is not None:
+                return error
         if self._keys and scope["path"] not in OPEN_PATHS:
             given = headers.get(b"authorization", b"")
             scheme, _, key = given.partition(b" ")
@@ -61,10 +72,33 @@ class Gate:
             return Draining("the server is stopping and takes no new requests")
         return None
 
+    def _wrong_host(self, headers: Mapping[bytes, bytes]) -> WrongHost | None:
+        host, origin = headers.get(b"host", b""), headers.get(b"origin")
+        if _host(host) not in self._hosts:
+            named = host[:100].decode("latin-1")
+            return WrongHost(
+                f"this server answers to {', '.join(sorted(self._hosts))} and not to {named!r}; use one of these, "
+                "or start it with an API key"
+            )
+        if origin is not None and _host(origin.partition(b"://")[2]) not in self._hosts:
+            named = origin[:100].decode("latin-1")
+            return WrongHost(
+                f"web pages of {named} may not use this server; start it with an API key to let them"
+            )
+        return None
+
     def _known(self, key: bytes) -> bool:
         """Compare with every key, in constant time and whatever the lengths."""
         digest = _digest(key)
         return sum(hmac.compare_digest(digest, known) for known in self._keys) > 0
+
+
+def _host(authority: bytes) -> str:
+    """The host of "host:port", in one spelling."""
+    name = authority.decode("latin-1").strip().lower()
+    if not name.startswith("["):
+        return name.partition(":")[0].removesuffix(".")
+    return name.partition("]")[0] + "]"
 
 
 def _digest(key: bytes) -> bytes:

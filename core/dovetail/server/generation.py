@@ -18,6 +18,8 @@ from .metrics import Timing
 from .served import Served
 
 MAX_CHOICES = 2048
+STARTED_AT_ONCE = 16
+MAX_UNREAD = 64  # events of a request with several choices; more wait in the engine's streams
 Event = tuple["Choice", Delta]
 
 
@@ -50,6 +52,7 @@ class Generation:
         self._watcher: asyncio.Task[None] | None = None
         self.choices: list[Choice] = []
         self.prompts: Sequence[Sequence[int]] = ()
+        self._each = 1  # choices of a prompt
         self.gone = False
 
     @classmethod
@@ -64,16 +67,22 @@ class Generation:
         salt: str = "",
         clip: bool = False,
         keep: Sequence[int] = (),
+        continues: bool = False,
     ) -> Generation:
-        """Submit everything or nothing; raises RequestError or EngineError."""
+        """Submit everything or nothing; raises RequestError or EngineError.
+
+        continues  the replies go on with the text of their prompts
+        """
         if len(prompts) * params.n > MAX_CHOICES:
             raise InvalidParameter(
                 f"{len(prompts)} prompts with n = {params.n} make {len(prompts) * params.n} completions; "
                 f"at most {MAX_CHOICES} are allowed",
                 param="n" if params.n > 1 else "prompt",
             )
-        requests = [
-            served.text.request(
+        requests = []
+        for index, prompt in enumerate(p for p in prompts for _ in range(params.n)):
+            await _let_others(index)
+            request = served.text.request(
                 prompt,
                 params,
                 request_id=f"{request_id}-{index}",
@@ -82,14 +91,15 @@ class Generation:
                 salt=salt,
                 clip=clip,
             )
-            for index, prompt in enumerate(p for p in prompts for _ in range(params.n))
-        ]
+            requests.append(request)
         self = cls(served)
-        self.prompts = prompts
+        self.prompts, self._each = prompts, params.n
         try:
             for index, request in enumerate(requests):
+                await _let_others(index)
                 stream = await served.engine.submit(request)
-                reply = Reply(served.text.tokenizer, params, keep=keep)
+                before = request.prompt if continues else ()
+                reply = Reply(served.text.tokenizer, params, keep=keep, prompt=before)
                 timing = served.metrics.timing()
                 self.choices.append(Choice(index, request.prompt, stream, reply, timing))
         except BaseException:
@@ -133,15 +143,15 @@ class Generation:
                 return
 
     async def _merged(self) -> AsyncIterator[Event]:
-        queue: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
+        queue: asyncio.Queue[Event | BaseException | None] = asyncio.Queue(MAX_UNREAD)
 
         async def pump(choice: Choice) -> None:
             try:
                 async for event in self._events_of(choice):
-                    queue.put_nowait(event)
-                queue.put_nowait(None)
+                    await queue.put(event)
+                await queue.put(None)
             except Exception as error:  # raised again by whoever reads the queue
-                queue.put_nowait(error)
+                await queue.put(error)
 
         tasks = [asyncio.create_task(pump(choice)) for choice in self.choices]
         try:
@@ -171,13 +181,23 @@ class Generation:
             choice.timing.finished(output.finish)
         if output.prompt_logprobs is not None:
             choice.prompt_logprobs = output.prompt_logprobs
+        known = choice.reply.num_tokens
         delta = choice.reply.feed(output)
+        self._count(choice, output, choice.reply.num_tokens - known)
         choice.timing.tokens(len(output.tokens))
         if delta.finish is not None:
             choice.timing.finished(delta.finish)
             if output.finish is None:  # a stop string: the engine does not know of it
                 choice.stream.cancel()
         return delta
+
+    def _count(self, choice: Choice, output: Output, generated: int) -> None:
+        """Add to the metrics what `usage` will say: each prompt once, no tokens after a stop string."""
+        metrics = self._served.metrics
+        metrics.generation_tokens += generated
+        if output.cached >= 0 and choice.index % self._each == 0:
+            metrics.prompt_tokens += len(choice.prompt)
+            metrics.cached_tokens += output.cached
 
     async def collect(self) -> bool:
         """Run to the end, keeping the deltas in `parts`; False if the client left."""
@@ -188,12 +208,17 @@ class Generation:
     def usage(self) -> dict[str, object]:
         """Tokens counted as OpenAI does: each prompt once."""
         count = sum(len(prompt) for prompt in self.prompts)
-        each = max(1, len(self.choices) // max(1, len(self.prompts)))
         generated = sum(choice.reply.num_tokens for choice in self.choices)
-        cached = sum(choice.reply.num_cached for choice in self.choices[::each])
+        cached = sum(choice.reply.num_cached for choice in self.choices[:: self._each])
         return {
             "prompt_tokens": count,
             "completion_tokens": generated,
             "total_tokens": count + generated,
             "prompt_tokens_details": {"cached_tokens": cached},
         }
+
+
+async def _let_others(index: int) -> None:
+    """Called per choice: starting many takes long, and other streams are to go on."""
+    if index % STARTED_AT_ONCE == STARTED_AT_ONCE - 1:
+        await asyncio.sleep(0)

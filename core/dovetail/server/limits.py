@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,14 +19,19 @@ from .errors import BodyTooLarge, BodyTooSlow, WrongMediaType
 MAX_BODY_BYTES = 32 << 20
 BODY_TIMEOUT_S = 60.0
 DISCARD_TIMEOUT_S = 2.0
+LARGE_BODY_BYTES = 1 << 20
 MAX_NESTING = 64
+MAX_ELEMENTS = 100_000
 _PLACE = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
 
 T = TypeVar("T")
 
 
 async def read_json(request: Request, decoder: msgspec.json.Decoder[T], *, max_bytes: int) -> T:
-    """The body as the decoder's type. Raises RequestError that names the field that is wrong."""
+    """The body as the decoder's type. Raises RequestError that names the field that is wrong.
+
+    Leaves the number of its bytes in request.state.size: no work on its contents is larger.
+    """
     _check_media_type(request)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > 2 * max_bytes:
@@ -34,6 +41,7 @@ async def read_json(request: Request, decoder: msgspec.json.Decoder[T], *, max_b
             body = await _read(request, max_bytes)
     except TimeoutError:
         raise BodyTooSlow(f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+    request.state.size = len(body)
     return decode(body, decoder)
 
 
@@ -81,7 +89,8 @@ def _too_large(max_bytes: int) -> BodyTooLarge:
 def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """Decode JSON; raises InvalidParameter with the place that is wrong."""
     try:
-        return decoder.decode(body.decode())
+        with _no_collection(len(body)):
+            return decoder.decode(body.decode())
     except msgspec.ValidationError as error:
         message = str(error)
         place = _PLACE.search(message)
@@ -98,10 +107,28 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise RequestError("the body is nested too deeply to be read") from None
 
 
+@contextlib.contextmanager
+def _no_collection(size: int) -> Iterator[None]:
+    """Keep the garbage collector from going over all that a large body becomes, again and again as it grows."""
+    if size < LARGE_BODY_BYTES or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def check_nesting(name: str, value: Any) -> None:
-    """Raise if a value of free form is nested deeper than MAX_NESTING."""
-    level = [value]
+    """Raise if a value of free form is nested deeper than MAX_NESTING or holds more than MAX_ELEMENTS."""
+    level, count = [value], 0
     for _ in range(MAX_NESTING):
+        count += sum(len(outer) for outer in level if isinstance(outer, dict | list))
+        if count > MAX_ELEMENTS:
+            raise InvalidParameter(
+                f"{name} holds more than {MAX_ELEMENTS} values; send fewer", param=name
+            )
         level = [
             inner
             for outer in level
@@ -111,3 +138,11 @@ def check_nesting(name: str, value: Any) -> None:
         if not level:
             return
     raise InvalidParameter(f"{name} is nested more than {MAX_NESTING} levels deep", param=name)
+
+
+def check_count(name: str, given: Sequence[Any] | Mapping[str, Any] | None, most: int) -> None:
+    """Raise if a list or an object has more than `most` entries."""
+    if given is not None and len(given) > most:
+        raise InvalidParameter(
+            f"{name} has {len(given)} entries; at most {most} are allowed", param=name
+        )

@@ -95,6 +95,21 @@ class LegacyLogprobs:
         }
 
 
+def text_offsets(tokenizer: Tokenizer, ids: Sequence[int], text: str) -> list[int]:
+    """Where each id begins in its text; special ids have a width where they are written in it."""
+    decoder, offset, offsets = tokenizer.decoder(), 0, []
+    for token in ids:
+        offsets.append(min(offset, len(text)))
+        if token not in tokenizer.special_ids:
+            offset += len(decoder.push([token]))
+            continue
+        offset += len(decoder.flush())
+        name = tokenizer.name_of(token) or ""
+        if text.startswith(name, offset):
+            offset += len(name)
+    return offsets
+
+
 def prompt_entries(
     tokenizer: Tokenizer, prompt: Sequence[int], logprobs: Sequence[TokenLogprobs | None]
 ) -> list[dict[str, Any] | None]:

@@ -115,7 +115,10 @@ class Histogram:
 
 
 class Metrics:
-    """What the server counts itself, and how it shows what the engine counts."""
+    """What the server counts itself, and how it shows what the engine counts.
+
+    prompt_tokens, cached_tokens, generation_tokens   as the usage of the answers has them
+    """
 
     def __init__(self, model: str, info: EngineInfo) -> None:
         self._model = model
@@ -130,6 +133,7 @@ class Metrics:
             "e2e_request_latency_seconds", "From submission to the last token", WHOLE_S
         )
         self.finished = dict.fromkeys(FinishReason, 0)
+        self.prompt_tokens = self.cached_tokens = self.generation_tokens = 0
         self._stats = EngineStats()
         self._registry = prometheus_client.CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -154,13 +158,7 @@ class Metrics:
         yield self._gauge(
             "kv_cache_cached_perc", "Cache blocks kept for reuse", stats.blocks_cached / blocks
         )
-        yield self._counter("prompt_tokens", "Prompt tokens", stats.total_prompt_tokens)
-        yield self._counter(
-            "cached_prompt_tokens",
-            "Prompt tokens taken from the prefix cache",
-            stats.total_cached_tokens,
-        )
-        yield self._counter("generation_tokens", "Generated tokens", stats.total_generated_tokens)
+        yield from self._tokens(stats)
         yield self._counter("num_preemptions", "Preempted requests", stats.total_preemptions)
         yield self._counter("engine_steps", "Steps of the engine", stats.total_steps)
         success = CounterMetricFamily(
@@ -173,6 +171,20 @@ class Metrics:
         yield success
         for histogram in (self.first_token, self.between_tokens, self.whole):
             yield histogram.family(self._model)
+
+    def _tokens(self, stats: EngineStats) -> Iterable[Metric]:
+        """What was answered; and what the engine did for it, n choices and tokens after a stop string included."""
+        cached = "Prompt tokens taken from the prefix cache"
+        yield self._counter("prompt_tokens", "Prompt tokens", self.prompt_tokens)
+        yield self._counter("cached_prompt_tokens", cached, self.cached_tokens)
+        yield self._counter("generation_tokens", "Generated tokens", self.generation_tokens)
+        engine = "%s, as the engine counts"
+        for name, text, value in (
+            ("prompt_tokens", "Prompt tokens", stats.total_prompt_tokens),
+            ("cached_prompt_tokens", cached, stats.total_cached_tokens),
+            ("generation_tokens", "Generated tokens", stats.total_generated_tokens),
+        ):
+            yield self._counter(f"engine_{name}", engine % text, value)
 
     def _gauge(self, name: str, text: str, value: float) -> Metric:
         family = GaugeMetricFamily(PREFIX + name, text, labels=["model_name"])

@@ -1,7 +1,8 @@
 """Requests as clients send them, decoded by msgspec: OpenAI's fields, and vLLM's where OpenAI has none.
 
 Every optional field may be null. Fields nobody knows are ignored, as OpenAI's clients rely on; fields that are known
-and not supported are declared, so that asking.py can refuse them by name.
+and not supported are declared, so that asking.py can refuse them by name. What JSON makes has no cycles, so the collector of garbage
+need not look at it (gc=False): a large body would have it run many times.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from typing import Any
 
 import msgspec
 
+NULL = msgspec.Raw(b"null")
 
-class StreamOptions(msgspec.Struct):
+
+class StreamOptions(msgspec.Struct, gc=False):
     """Options of streamed replies."""
 
     include_usage: bool | None = None
@@ -19,7 +22,7 @@ class StreamOptions(msgspec.Struct):
     continuous_usage_stats: bool | None = None
 
 
-class SamplingFields(msgspec.Struct, kw_only=True):
+class SamplingFields(msgspec.Struct, kw_only=True, gc=False):
     """What both kinds of requests say about drawing tokens."""
 
     model: str | None = None
@@ -68,7 +71,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     kv_transfer_params: Any = None
 
 
-class CompletionRequest(SamplingFields, kw_only=True):
+class CompletionRequest(SamplingFields, kw_only=True, gc=False):
     """POST /v1/completions. `prompt`: a string, strings, token ids, or lists of token ids."""
 
     prompt: str | list[Any] | None = None
@@ -77,14 +80,14 @@ class CompletionRequest(SamplingFields, kw_only=True):
     suffix: Any = None
 
 
-class FunctionCall(msgspec.Struct):
+class FunctionCall(msgspec.Struct, gc=False):
     """A function the model called."""
 
     name: str
     arguments: str | dict[str, Any] = ""
 
 
-class ToolCall(msgspec.Struct):
+class ToolCall(msgspec.Struct, gc=False):
     """A call as it stands in an assistant's message."""
 
     function: FunctionCall
@@ -92,7 +95,7 @@ class ToolCall(msgspec.Struct):
     type: str | None = None
 
 
-class ContentPart(msgspec.Struct):
+class ContentPart(msgspec.Struct, gc=False):
     """One part of a message; only text is read."""
 
     type: str
@@ -100,7 +103,7 @@ class ContentPart(msgspec.Struct):
     refusal: str | None = None
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     """One message of a chat."""
 
     role: str
@@ -114,7 +117,7 @@ class Message(msgspec.Struct):
     function_call: Any = None
 
 
-class Function(msgspec.Struct):
+class Function(msgspec.Struct, gc=False):
     """A function the model may call; parameters is a JSON schema."""
 
     name: str
@@ -123,14 +126,14 @@ class Function(msgspec.Struct):
     strict: bool | None = None
 
 
-class Tool(msgspec.Struct):
+class Tool(msgspec.Struct, gc=False):
     """A tool: always a function."""
 
     type: str
     function: Function
 
 
-class ChatRequest(SamplingFields, kw_only=True):
+class ChatRequest(SamplingFields, kw_only=True, gc=False):
     """POST /v1/chat/completions."""
 
     messages: list[Message] | None = None
@@ -145,7 +148,7 @@ class ChatRequest(SamplingFields, kw_only=True):
     continue_final_message: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     store: bool | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: msgspec.Raw = NULL  # not used: no need to make objects of it
     service_tier: str | None = None
     prompt_cache_key: str | None = None
     safety_identifier: str | None = None
@@ -162,7 +165,7 @@ class ChatRequest(SamplingFields, kw_only=True):
     echo: Any = None
 
 
-class TokenizeRequest(msgspec.Struct, kw_only=True):
+class TokenizeRequest(msgspec.Struct, kw_only=True, gc=False):
     """POST /tokenize: a prompt, or messages to be rendered first."""
 
     model: str | None = None
@@ -176,7 +179,7 @@ class TokenizeRequest(msgspec.Struct, kw_only=True):
     return_token_strs: bool | None = None
 
 
-class DetokenizeRequest(msgspec.Struct, kw_only=True):
+class DetokenizeRequest(msgspec.Struct, kw_only=True, gc=False):
     """POST /detokenize."""
 
     tokens: list[int]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import logging
 import signal
 import socket
@@ -31,6 +32,7 @@ log = logging.getLogger("dovetail.server")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 BACKLOG = 2048
 WATCH_S = 0.25
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class ServerConfig:
 
     served_model_name   names that requests may use; the model's own if empty
     api_key             keys, one of which every request but /health must bring; none means open to all
+    allowed_hosts       without keys on a loopback address: names besides the address's own that requests may be sent to
+    head_timeout_s      for a request's headers to arrive
     in_process          run the engine on a thread here instead of in a process of its own
     max_body_size       bytes of a request's body
     shutdown_timeout_s  that running requests may still take after SIGTERM
@@ -48,6 +52,8 @@ class ServerConfig:
     port: int = 8000
     served_model_name: tuple[str, ...] = ()
     api_key: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    head_timeout_s: float = 30.0
     in_process: bool = False
     max_body_size: int = 32 << 20
     shutdown_timeout_s: float = 30.0
@@ -112,7 +118,8 @@ async def _serve(
         raise
     from .app import create_app
 
-    app = create_app(served, api_keys=server.api_key)
+    address: str = listener.getsockname()[0]
+    app = create_app(served, api_keys=server.api_key, hosts=_hosts(server, address))
     say(_engine_line(served))
     try:
         return await _listen(
@@ -120,6 +127,14 @@ async def _serve(
         )
     finally:
         await served.engine.close()
+
+
+def _hosts(server: ServerConfig, address: str) -> tuple[str, ...]:
+    """The names a server without keys answers to, if only this machine is to reach it; else any."""
+    if server.api_key or not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return ()
+    bound = {f"[{name}]" if ":" in name else name for name in (server.host, address)}
+    return (*LOOPBACK, *bound, *server.allowed_hosts)
 
 
 async def _served(
@@ -217,6 +232,8 @@ async def _until_stopped(
 def _uvicorn(app: Gate, server: ServerConfig) -> uvicorn.Server:
     import uvicorn
 
+    from .protocol import bounded
+
     class Server(uvicorn.Server):
         """Uvicorn with its signals left to us: it would end the process by the signal itself."""
 
@@ -227,7 +244,7 @@ def _uvicorn(app: Gate, server: ServerConfig) -> uvicorn.Server:
     return Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=bounded(server.head_timeout_s),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -8,9 +8,10 @@ from starlette.responses import Response
 
 from dovetail.errors import InvalidParameter
 from dovetail.sampling import check_int
+from dovetail.text.model import TextModel
 
-from .asking import template_variables
-from .limits import check_nesting, read_json
+from .asking import check_conversation, template_variables
+from .limits import check_count, read_json
 from .messages import plain_messages, plain_tools
 from .schema import DetokenizeRequest, TokenizeRequest
 from .served import Served, off_loop
@@ -27,29 +28,33 @@ async def tokenize(request: Request) -> Response:
     served.name(asked.model)
     if (asked.prompt is None) == (asked.messages is None):
         raise InvalidParameter("give either prompt or messages", param="prompt")
+    check_conversation(asked.messages, asked.tools)
+    body = await off_loop(request.state.size, lambda: _tokenized(asked, served.text))
+    return Response(body, media_type="application/json")
+
+
+def _tokenized(asked: TokenizeRequest, model: TextModel) -> bytes:
     special = asked.add_special_tokens
     if asked.prompt is not None:
-        text = asked.prompt
-        special = special is not False
+        ids = model.encode(asked.prompt, add_special_tokens=special is not False)
     else:
-        text, special = _rendered(asked, served), bool(special)
-    tokenizer = served.text.tokenizer
-    ids = await off_loop(len(text), lambda: tokenizer.encode(text, add_special_tokens=special))
-    body = {
-        "count": len(ids),
-        "max_model_len": served.text.max_model_len,
-        "tokens": ids,
-        "token_strs": [tokenizer.name_of(i) for i in ids] if asked.return_token_strs else None,
-    }
-    return Response(encode(body), media_type="application/json")
+        text = _rendered(asked, model)
+        ids = model.encode(text, add_special_tokens=bool(special), param="messages")
+    names = [model.tokenizer.name_of(i) for i in ids] if asked.return_token_strs else None
+    return encode(
+        {
+            "count": len(ids),
+            "max_model_len": model.max_model_len,
+            "tokens": ids,
+            "token_strs": names,
+        }
+    )
 
 
-def _rendered(asked: TokenizeRequest, served: Served) -> str:
-    for tool in asked.tools or ():
-        check_nesting("tools", tool.function.parameters)
+def _rendered(asked: TokenizeRequest, model: TextModel) -> str:
     continued = bool(asked.continue_final_message)
     opened = asked.add_generation_prompt
-    return served.text.render(
+    return model.render(
         plain_messages(asked.messages),
         tools=plain_tools(asked.tools),
         add_generation_prompt=not continued if opened is None else opened,
@@ -63,7 +68,12 @@ async def detokenize(request: Request) -> Response:
     served: Served = request.app.state.served
     asked = await read_json(request, detokenize_decoder, max_bytes=served.max_body_bytes)
     served.name(asked.model)
-    for token in asked.tokens:
-        check_int("tokens", token, 0, served.text.vocab_size - 1)
-    text = served.text.tokenizer.decode(asked.tokens, skip_special_tokens=False)
-    return Response(encode({"prompt": text}), media_type="application/json")
+    check_count("tokens", asked.tokens, served.text.max_model_len)
+    body = await off_loop(request.state.size, lambda: _detokenized(asked.tokens, served.text))
+    return Response(body, media_type="application/json")
+
+
+def _detokenized(tokens: list[int], model: TextModel) -> bytes:
+    for token in (min(tokens, default=0), max(tokens, default=0)):
+        check_int("tokens", token, 0, model.vocab_size - 1)
+    return encode({"prompt": model.tokenizer.decode(tokens, skip_special_tokens=False)})

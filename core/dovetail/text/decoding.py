@@ -60,11 +60,20 @@ class WindowDecoder:
 
     __slots__ = ("_ids", "_read", "_skip", "_tokenizer")
 
-    def __init__(self, tokenizer: Tokenizer, skip: frozenset[int]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, skip: frozenset[int], prompt: Sequence[int] = ()
+    ) -> None:
         self._tokenizer = tokenizer
         self._skip = skip
-        self._ids: list[int] = []
-        self._read = 0  # ids[:read] are the piece before, ids[read:] are new
+        self._ids = self._context(prompt)
+        self._read = len(self._ids)  # ids[:read] are the piece before, ids[read:] are new
+
+    def _context(self, prompt: Sequence[int]) -> list[int]:
+        """The prompt's last id with text of its own: as much as an id's text depends on."""
+        for token in prompt[-1 : -MAX_HELD - 1 : -1]:
+            if token not in self._skip and self._tokenizer.piece_text(token):
+                return [token]
+        return []
 
     def push(self, ids: Sequence[int]) -> str:
         self._ids += [i for i in ids if i not in self._skip and self._tokenizer.piece(i)]

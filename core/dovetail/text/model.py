@@ -15,6 +15,7 @@ from .template import ChatTemplate, Message
 from .tokenizer import Tokenizer
 
 SEEDS = 1 << 64
+MAX_STOP_IDS = 1024
 
 
 class ModelFiles(Protocol):
@@ -85,8 +86,26 @@ class TextModel:
             )
         return self.template.render(messages, **options)
 
+    def encode(
+        self, text: str, *, add_special_tokens: bool = True, param: str = "prompt"
+    ) -> list[int]:
+        """Ids of a prompt's text. Raises PromptTooLong, before any work, if it cannot fit the context."""
+        most = self.max_model_len * self.tokenizer.longest
+        if len(text) > most:
+            raise PromptTooLong(
+                f"the prompt has {len(text)} characters; the context of {self.name} is {self.max_model_len} tokens of "
+                f"at most {self.tokenizer.longest} bytes, so it cannot hold more than {most}; shorten the prompt",
+                param=param,
+            )
+        return self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
     def sampling(self, **given: Any) -> SamplingParams:
         """Sampling parameters: what is given and not None, the model's defaults, then the engine's."""
+        if len(given.get("stop_token_ids") or ()) > MAX_STOP_IDS:
+            raise InvalidParameter(
+                f"stop_token_ids has {len(given['stop_token_ids'])} ids; at most {MAX_STOP_IDS} are allowed",
+                param="stop_token_ids",
+            )
         values = {**self.defaults, **{k: v for k, v in given.items() if v is not None}}
         if given.get("max_tokens", 0) is None:
             values["max_tokens"] = None
@@ -107,17 +126,17 @@ class TextModel:
 
         clip  max_tokens was nobody's wish: cut it to what the context leaves
         """
+        room = self._room(len(prompt), params, clip) if prompt else 0
         prompt = list(prompt)
         self.check_prompt(prompt)
         self._check_ids(params)
-        stop_ids = frozenset(params.stop_token_ids)
         seed = params.seed if params.seed is not None else self.seed
         return Request(
             id=request_id,
             prompt=prompt,
             sampling=params,
-            max_tokens=self._room(len(prompt), params, clip),
-            stop_ids=stop_ids if params.ignore_eos else stop_ids | self.eos_ids,
+            max_tokens=room,
+            stop_ids=self._stop_ids(params),
             seed=secrets.randbits(64) if seed is None else (seed + index) % SEEDS,
             priority=priority,
             salt=salt,
@@ -144,6 +163,19 @@ class TextModel:
                         f"{name} holds the token id {token}; ids of {self.name} are 0 to {self.vocab_size - 1}",
                         param=name,
                     )
+
+    def _stop_ids(self, params: SamplingParams) -> frozenset[int]:
+        """Ids that end a sequence; raises if min_tokens forbids every id there is."""
+        stop_ids = frozenset(params.stop_token_ids)
+        if not params.ignore_eos:
+            stop_ids |= self.eos_ids
+        if params.min_tokens and len(stop_ids) >= self.vocab_size:
+            raise InvalidParameter(
+                f"min_tokens is {params.min_tokens} and stop_token_ids holds all {self.vocab_size} ids of "
+                f"{self.name}: no token could be drawn; leave one of the two out",
+                param="stop_token_ids",
+            )
+        return stop_ids
 
     def _room(self, length: int, params: SamplingParams, clip: bool) -> int:
         """Tokens to generate at most: as asked, or what the context leaves."""

@@ -73,10 +73,21 @@ class Reply:
     )
 
     def __init__(
-        self, tokenizer: Tokenizer, params: SamplingParams, *, keep: Sequence[int] = ()
+        self,
+        tokenizer: Tokenizer,
+        params: SamplingParams,
+        *,
+        keep: Sequence[int] = (),
+        prompt: Sequence[int] = (),
     ) -> None:
-        """Keep: special ids that stay in the text."""
-        self._decoder = tokenizer.decoder(skip_special_tokens=params.skip_special_tokens, keep=keep)
+        """What it starts from.
+
+        keep    special ids that stay in the text
+        prompt  what the text goes on from, for completions; an answer in a chat is a text of its own
+        """
+        self._decoder = tokenizer.decoder(
+            skip_special_tokens=params.skip_special_tokens, keep=keep, prompt=prompt
+        )
         self._matcher = (
             StopMatcher(params.stop, keep=params.include_stop_str_in_output)
             if params.stop

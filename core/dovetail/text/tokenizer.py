@@ -25,6 +25,7 @@ class Tokenizer:
     """A tokenizer as a model was trained with it.
 
     vocab_size   ids run below it (gaps may be among them)
+    longest      bytes of the longest token
     special      bos_token, eos_token, ... -> text, where the configuration names one
     special_ids  ids that skip_special_tokens leaves out of text
     """
@@ -40,6 +41,8 @@ class Tokenizer:
         self.special_ids = frozenset(i for i, token in added.items() if token.special)
         vocab = backend.get_vocab(with_added_tokens=True)
         self.vocab_size = max(vocab.values(), default=-1) + 1
+        # a name has no fewer bytes than what it stands for: byte-level spells a byte in one or two
+        self.longest = max((len(name.encode()) for name in vocab), default=1)
         self._bytewise = _is_byte_level(backend)
         self._pieces: dict[int, bytes] = {}
         self._texts: dict[int, str | None] = {}
@@ -68,8 +71,9 @@ class Tokenizer:
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Ids of a text. Special tokens written in the text become their ids."""
-        try:
-            ids: list[int] = self._backend.encode(text, add_special_tokens=add_special_tokens).ids
+        try:  # unlike encode(), a batch lets other threads of Python run
+            batch = self._backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
+            ids: list[int] = batch[0].ids
         except (UnicodeEncodeError, TypeError):  # how it refuses depends on its version
             raise InvalidParameter(
                 "the text holds a lone surrogate (half of an escaped UTF-16 pair), which is no character"
@@ -82,13 +86,21 @@ class Tokenizer:
         return text
 
     def decoder(
-        self, *, skip_special_tokens: bool = True, keep: Iterable[int] = ()
+        self,
+        *,
+        skip_special_tokens: bool = True,
+        keep: Iterable[int] = (),
+        prompt: Sequence[int] = (),
     ) -> IncrementalDecoder:
-        """A decoder for ids that come one after another; special ids in `keep` stay in the text."""
+        """A decoder for ids that come one after another.
+
+        keep    special ids that stay in the text
+        prompt  ids before the first; their text is not given out, and the first keeps its leading space
+        """
         skip = self.special_ids.difference(keep) if skip_special_tokens else frozenset()
         if self._bytewise:
             return ByteDecoder(self, skip)
-        return WindowDecoder(self, skip)
+        return WindowDecoder(self, skip, prompt)
 
     def id_of(self, token: str) -> int | None:
         """The id of a token's text, None if it is no token."""
