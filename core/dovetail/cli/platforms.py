@@ -8,7 +8,8 @@ from typing import Any
 
 from dovetail.plugins import Found, discover
 
-from .main import Parser
+from .parser import Parser
+from .settings import Settings
 
 
 def add_arguments(parser: Parser) -> None:
@@ -16,7 +17,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace, settings: Settings) -> int:
     """List them; status 0 even where none can be used."""
     found = discover()
     if given.json:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import subprocess
 import sys
@@ -102,10 +103,12 @@ class ProcessClient(ConnectedClient):
 async def start_process(config: EngineConfig, checkpoint: Checkpoint) -> ProcessClient:
     """Start the engine process and wait until it has loaded. Raises whatever loading raises."""
     ours, theirs = socket.socketpair()
+    level = logging.getLogger("dovetail").getEffectiveLevel()
     process = subprocess.Popen(
-        [sys.executable, "-m", "dovetail.engine.worker", str(theirs.fileno())],
+        [sys.executable, "-m", "dovetail.engine.worker", str(theirs.fileno()), str(level)],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
+        process_group=0,  # Ctrl-C is for the server, which decides when the engine ends
     )
     theirs.close()
     events = asyncio.get_running_loop()
