@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import io
 import json
 import os
@@ -9,10 +10,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from dovetail.cli.main import COMMANDS, main
+from dovetail.cli.dispatch import COMMANDS
+from dovetail.cli.main import main
 
 DOVETAIL = [sys.executable, "-m", "dovetail.cli.main"]
 NULL = ["--platform", "null"]
@@ -42,6 +46,25 @@ def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
         (["serve", "a", "b"], "'b' is one word too many"),
         (["serve", "--max-num-seqs", "0"], "at least 1"),
         (["serve", "--kv-cache-memory", "lots"], "K, M, G or T"),
+        (["explain", "--max-num-seqs", "65537"], "at most 65536"),
+        (["explain", "--max-num-batched-tokens", "1048577"], "at most 1048576"),
+        (["explain", "--max-model-len", "9" * 30], "--max-model-len"),
+        (["explain", "--block-size", "65537"], "at most 65536"),
+        (["explain", "--max-queue", "1048577"], "at most 1048576"),
+        (["explain", "--kv-cache-memory", "1025T"], "at most 1024T"),
+        (["explain", "--kv-cache-memory", "9" * 400], "at most 1024T"),
+        (
+            ["serve", "--api-key", "", "--port", "x"],
+            "--api-key: '' cannot be used: it must not be empty",
+        ),
+        (
+            ["chat", "--api-key", " ", "--max-tokens", "x"],
+            "--api-key: ' ' cannot be used: it must not be empty",
+        ),
+        (["generate", "x", "--seed", "9" * 23], "--seed"),
+        (["generate", "x", "--seed", str(2**64)], f"at most {2**64 - 1}"),
+        (["generate", "x", "--max-tokens", str(2**31)], f"at most {2**31 - 1}"),
+        (["bench", "--requests", "0"], "at least 1"),
         (["generate"], "PROMPT"),
     ],
 )
@@ -64,6 +87,7 @@ def test_a_wrong_command_line_is_told_in_one_line(
         (["generate", "", *NULL], "the prompt is empty"),
         (["chat", "http://127.0.0.1:9", *NULL], "cannot be reached"),
         (["bench", "http://127.0.0.1:port"], "no URL"),
+        (["bench", *NULL, "--prompt-len", "3000"], "the prompt has 3000 tokens"),
     ],
 )
 def test_what_does_not_work_is_told_in_one_line(
@@ -106,6 +130,11 @@ def test_generate_writes_text_or_json() -> None:
     assert chat.returncode == 0
 
 
+def test_generate_of_no_tokens_writes_none() -> None:
+    done = run("generate", "Hello", *NULL, "--max-tokens", "0")
+    assert done.returncode == 0 and done.stdout == "\n"
+
+
 def test_generate_refuses_what_the_context_does_not_hold() -> None:
     done = run("generate", "-", *NULL, text="word " * 9000)
     assert done.returncode == 1 and "2048" in done.stderr and done.stderr.count("\n") == 1
@@ -143,6 +172,75 @@ def test_bench_measures_a_server(url: str) -> None:
 def test_a_server_that_refuses_is_told(url: str) -> None:
     done = run("bench", url, "--requests", "1")
     assert done.returncode == 1 and "401" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_server_that_refuses_the_load_is_told_once(url: str) -> None:
+    done = run("bench", url, "--api-key", "k", "--prompt-len", "3000")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "answered 400: the prompt has 3000 tokens" in done.stderr
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        page = b"<!doctype html><title>Welcome</title>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+def test_a_server_of_something_else_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), _Page) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        status = main(["chat", f"http://127.0.0.1:{server.server_port}"])
+        thread.join()
+    error = capsys.readouterr().err
+    assert status == 1 and error.count("\n") == 1 and "no OpenAI-compatible server" in error
+
+
+LOGGED = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO dovetail\.engine "
+
+
+@pytest.mark.parametrize("words", [["explain"], ["generate", "x", "--max-tokens", "1"]])
+@pytest.mark.parametrize("source", ["flag", "environment", "file"])
+def test_the_log_level_reaches_this_process_and_the_engines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], source: str
+) -> None:
+    """`explain` chooses the platform in this process, `generate` in the engine's."""
+    if source == "flag":
+        words = [*words, "--log-level", "info"]
+    elif source == "environment":
+        monkeypatch.setenv("DOVETAIL_LOG_LEVEL", "info")
+    else:
+        (tmp_path / "x.toml").write_text('log-level = "info"')
+        words = [*words, "--config", str(tmp_path / "x.toml")]
+    done = run(*words, *NULL)
+    assert done.returncode == 0 and re.search(LOGGED + "platform=null:0", done.stderr, re.MULTILINE)
+
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from dovetail.cli.main import main
+sys.exit(main(["serve", "--platform", "null", "--port", "0"]))
+"""
+
+
+@pytest.mark.parametrize("module", ["argparse", "dovetail.cli.options", "numpy", "uvloop"])
+def test_ctrl_c_during_the_imports_ends_it_quietly(module: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, module]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 SCRIPT = "Hello\n/retry\n/system Be brief.\n/clear\n/nothing\n/help\nAgain\n/exit\nnever read\n"

@@ -57,6 +57,37 @@ def test_sizes(text: str, bytes_: int) -> None:
     assert size(text) == bytes_
 
 
+def test_the_log_level_is_merged_as_all_else(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('log-level = "info"')
+    environment = {"DOVETAIL_CONFIG": str(path)}
+    assert merge({}, environment={}).log_level == "warning"
+    assert merge({}, environment=environment).log_level == "info"
+    environment["DOVETAIL_LOG_LEVEL"] = "debug"
+    assert merge({}, environment=environment).log_level == "debug"
+    assert merge({"log_level": "error"}, environment=environment).log_level == "error"
+
+
+def test_an_empty_key_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^DOVETAIL_API_KEY is '': it must not be empty$"):
+        merge({}, environment={"DOVETAIL_API_KEY": ""})
+    with pytest.raises(ConfigError, match="^DOVETAIL_API_KEY is '': it"):  # and tells no other key
+        merge({}, environment={"DOVETAIL_API_KEY": "secret, "})
+    path = tmp_path / "x.toml"
+    for text in ('api-key = ["secret", ""]', 'api-key = ""'):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=r"x\.toml: api-key is '': it must not be empty"):
+            merge({"config": path}, environment={})
+
+
+@pytest.mark.parametrize("seed", [-(2**63), 2**64 - 1])
+def test_seeds_are_what_requests_take(seed: int) -> None:
+    assert merge({}, environment={"DOVETAIL_SEED": str(seed)}).engine.seed == seed
+    beyond = str(seed * 2)
+    with pytest.raises(ConfigError, match=f"DOVETAIL_SEED is '{beyond}': it must be at"):
+        merge({}, environment={"DOVETAIL_SEED": beyond})
+
+
 @pytest.mark.parametrize("text", ["", "x", "-1", "4X", "0", "nan", "1e9"])
 def test_sizes_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="must be"):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from dovetail.cli import plugin
-from dovetail.cli.main import Parser
+from dovetail.cli.parser import Parser
+from dovetail.cli.settings import merge
 from dovetail.errors import ConfigError
 from dovetail.plugins import discover, select
 from dovetail_sdk import conformance, scaffold
@@ -23,7 +24,7 @@ QUICK = ("contract", "cache", "steps", "programs")
 def new(*words: str) -> int:
     parser = Parser(prog="dovetail plugin")
     plugin.add_arguments(parser)
-    return plugin.run(parser.parse_args(["new", *words]))
+    return plugin.run(parser.parse_args(["new", *words]), merge({}, environment={}))
 
 
 @pytest.fixture(scope="module")

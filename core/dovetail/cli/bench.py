@@ -13,10 +13,12 @@ from typing import Any
 
 from dovetail.config import EngineConfig
 
-from .main import Parser, add_engine, add_model, flags_of
-from .options import whole
-from .settings import merge
+from .options import API_KEY, between
+from .parser import Parser, add_engine, add_model, typed
+from .settings import Settings
 from .sources import Source, open_source
+
+MAX_LOAD = 1 << 20  # tokens, clients and requests alike
 
 
 @dataclass(slots=True)
@@ -45,19 +47,21 @@ def add_arguments(parser: Parser) -> None:
     add_model(
         parser, positional=True, text="directory, hub id, demo (the default), or a server's URL"
     )
+    number = typed(between(1, MAX_LOAD))
     group = parser.add_argument_group("load")
-    group.add_argument("--prompt-len", type=whole, default=128, metavar="N", help="tokens (128)")
-    group.add_argument("--output-len", type=whole, default=64, metavar="N", help="tokens (64)")
-    group.add_argument("--concurrency", type=whole, default=8, metavar="N", help="clients (8)")
-    group.add_argument("--requests", type=whole, default=32, metavar="N", help="in all (32)")
-    group.add_argument("--api-key", action="append", metavar="KEY", help="for a server")
+    group.add_argument("--prompt-len", type=number, default=128, metavar="N", help="tokens (128)")
+    group.add_argument("--output-len", type=number, default=64, metavar="N", help="tokens (64)")
+    group.add_argument("--concurrency", type=number, default=8, metavar="N", help="clients (8)")
+    group.add_argument("--requests", type=number, default=32, metavar="N", help="in all (32)")
+    group.add_argument(
+        "--api-key", type=typed(API_KEY.parse), action="append", metavar="KEY", help="for a server"
+    )
     group.add_argument("--json", action="store_true", help="as JSON")
     add_engine(parser)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace, settings: Settings) -> int:
     """Run the load and print what was measured."""
-    settings = merge(flags_of(given))
     key = next(iter(settings.server.api_key), None)
     result = asyncio.run(_bench(given, settings.engine, key))
     if given.json:
@@ -108,9 +112,12 @@ async def _load(
         for prompt in left:
             records.append(await _one(source, prompt, output_len))
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(concurrency, len(prompts))):
-            group.create_task(client())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(prompts))):
+                group.create_task(client())
+    except ExceptionGroup as failed:  # one reason is enough: the others were ended because of it
+        raise failed.exceptions[0] from failed
     return records
 
 

@@ -12,8 +12,9 @@ from typing import Any, cast
 from dovetail.errors import EngineError, RequestError
 
 from .generate import add_sampling, sampling_of
-from .main import Parser, add_engine, add_model, flags_of
-from .settings import merge
+from .options import API_KEY
+from .parser import Parser, add_engine, add_model, typed
+from .settings import Settings
 from .sources import Source, open_source
 
 HELP = """\
@@ -30,14 +31,15 @@ def add_arguments(parser: Parser) -> None:
         parser, positional=True, text="directory, hub id, demo (the default), or a server's URL"
     )
     parser.add_argument("--system", metavar="TEXT", help="system message")
-    parser.add_argument("--api-key", action="append", metavar="KEY", help="for a server")
+    parser.add_argument(
+        "--api-key", type=typed(API_KEY.parse), action="append", metavar="KEY", help="for a server"
+    )
     add_sampling(parser)
     add_engine(parser)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace, settings: Settings) -> int:
     """Read messages and answer them until /exit or the end of input."""
-    settings = merge(flags_of(given))
     key = next(iter(settings.server.api_key), None)
     config = settings.engine
     with asyncio.Runner() as runner:

@@ -8,7 +8,8 @@ import re
 
 from dovetail.errors import ConfigError
 
-from .main import Parser
+from .parser import Parser
+from .settings import Settings
 
 SUITE = "dovetail_sdk.conformance.command"
 LAYERS = ("contract", "ops", "cache", "steps", "programs", "models", "serving")
@@ -35,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
     form.add_argument("--csv", action="store_true", help="the support matrix, as CSV")
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace, settings: Settings) -> int:
     """Test a platform; status 0 only if nothing failed."""
     try:
         command = importlib.import_module(SUITE)

@@ -17,10 +17,11 @@ from dovetail.errors import ConfigError, PlatformError
 from dovetail.plugins import Found, choices, discover
 from dovetail.registration import accepted_contracts
 
-from .main import Parser, add_probing, flags_of
+from .parser import Parser, add_probing, flags_of
 from .platforms import fields, print_found
-from .settings import merge
+from .settings import Settings, merge
 
+RUNS_ANYWAY = True  # broken settings are part of the story
 VARIABLES = re.compile(r"(DOVETAIL|HF|HUGGING_FACE|OMP)_\w+")
 SECRET = re.compile(r"KEY|TOKEN|PASSWORD|SECRET")
 REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -32,7 +33,7 @@ def add_arguments(parser: Parser) -> None:
     add_probing(parser)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace, settings: Settings) -> int:
     """Print it; status 1 where `dovetail serve` would find no platform to use."""
     config, problem = _settings(given)
     found = discover(timeout_s=config.probe_timeout_s)

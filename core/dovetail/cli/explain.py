@@ -9,9 +9,9 @@ import json
 from dovetail.engine import explain
 from dovetail.weights.checkpoint import open_checkpoint
 
-from .main import Parser, add_engine, add_model, flags_of
 from .models import named_model
-from .settings import merge
+from .parser import Parser, add_engine, add_model
+from .settings import Settings
 
 
 def add_arguments(parser: Parser) -> None:
@@ -22,9 +22,9 @@ def add_arguments(parser: Parser) -> None:
     add_engine(parser)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace, settings: Settings) -> int:
     """Print the choices, then one line per node."""
-    config = merge(flags_of(given)).engine
+    config = settings.engine
     with named_model(config.model):
         checkpoint = open_checkpoint(config.model, revision=config.revision)
     explanation = explain(config, checkpoint)

@@ -11,17 +11,21 @@ from typing import Any
 
 from dovetail.errors import ConfigError
 
-from .main import Parser, add_engine, add_model, flags_of
-from .options import count, seconds
-from .settings import merge
+from .options import MOST, between, seconds
+from .parser import Parser, add_engine, add_model, typed
+from .settings import Settings
 from .sources import LocalSource
 
 
 def add_sampling(parser: Parser) -> None:
     """How to draw tokens."""
     group = parser.add_argument_group("sampling")
-    group.add_argument("--max-tokens", type=count, metavar="N", help="tokens to generate at most")
-    group.add_argument("--temperature", type=seconds, metavar="T", help="0 takes the likeliest")
+    group.add_argument(
+        "--max-tokens", type=typed(between(0, MOST)), metavar="N", help="tokens to generate at most"
+    )
+    group.add_argument(
+        "--temperature", type=typed(seconds), metavar="T", help="0 takes the likeliest"
+    )
     group.add_argument("--top-p", type=float, metavar="P", help="smallest set reaching this")
     group.add_argument("--top-k", type=int, metavar="K", help="the K likeliest only")
     group.add_argument("--stop", action="append", metavar="TEXT", help="ends the text; repeatable")
@@ -43,9 +47,9 @@ def add_arguments(parser: Parser) -> None:
     add_engine(parser)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace, settings: Settings) -> int:
     """Write the completion as it comes."""
-    config = merge(flags_of(given)).engine
+    config = settings.engine
     prompt = sys.stdin.read() if given.prompt == "-" else given.prompt
     if not prompt:
         raise ConfigError("the prompt is empty; give some text")
@@ -59,7 +63,8 @@ async def _generate(given: argparse.Namespace, config: Any, prompt: str) -> int:
         ids = source.text.tokenizer.encode(prompt)
         if not given.chat:
             room = source.text.max_model_len - len(ids)
-            options["max_tokens"] = given.max_tokens or max(1, min(options["max_tokens"], room))
+            if given.max_tokens is None:
+                options["max_tokens"] = max(1, min(options["max_tokens"], room))
             pieces = source.complete(ids, options)
         else:
             options["max_tokens"] = given.max_tokens

@@ -72,6 +72,11 @@ class ServerConnection:
             yield lines
         except (ConnectionError, asyncio.IncompleteReadError) as error:
             raise EngineError(f"{self._url} ended the connection") from error
+        except ValueError as error:  # no JSON, or no HTTP
+            raise EngineError(
+                f"{self._url} is no OpenAI-compatible server: what it answers to {path} cannot be read; "
+                "give the address of one, like http://127.0.0.1:8000"
+            ) from error
         finally:
             writer.close()
 

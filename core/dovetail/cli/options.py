@@ -11,23 +11,30 @@ from dovetail.errors import ConfigError
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+MAX_SIZE = 1 << 50
+MOST = (1 << 31) - 1  # what 32 bits with a sign hold
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
-def whole(text: str) -> int:
-    """A whole number from 1 on."""
-    value = int(text)
-    if value < 1:
-        raise ValueError("it must be at least 1")
-    return value
+def between(low: int, high: int) -> Callable[[str], int]:
+    """A whole number in [low, high]."""
+
+    def read(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise ValueError(f"it must be at least {low}")
+        if value > high:
+            raise ValueError(f"it must be at most {high}")
+        return value
+
+    return read
 
 
-def count(text: str) -> int:
-    """A whole number from 0 on."""
-    value = int(text)
-    if value < 0:
-        raise ValueError("it must not be negative")
-    return value
+def filled(text: str) -> str:
+    """A text that is not blank."""
+    if not text.strip():
+        raise ValueError("it must not be empty")
+    return text
 
 
 def port(text: str) -> int:
@@ -51,10 +58,12 @@ def size(text: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     if found is None:
         raise ValueError("it must be bytes, or a number with K, M, G or T")
-    value = int(float(found[1]) * _UNITS[found[2].lower()])
+    value = float(found[1]) * _UNITS[found[2].lower()]
     if value < 1:
         raise ValueError("it must be at least 1")
-    return value
+    if value > MAX_SIZE:
+        raise ValueError("it must be at most 1024T")
+    return int(value)
 
 
 def truth(text: str) -> bool:
@@ -74,6 +83,14 @@ def one_of(*names: str) -> Callable[[str], str]:
         return text
 
     return choose
+
+
+def reason(error: ValueError) -> str:
+    """What a value must be, also where Python's own int and float refuse it."""
+    words = str(error)
+    if words.startswith(("invalid literal", "could not convert")):
+        return "it must be a number"
+    return words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,16 +121,17 @@ class Option:
         return f"DOVETAIL_{self.name.upper()}"
 
     def read(self, text: str, origin: str) -> Any:
-        """The value of a text; raises ConfigError that names where it came from."""
+        """The value of a text, a tuple where there may be many; raises ConfigError as `one` does."""
+        if self.many:
+            return tuple(self.one(part.strip(), origin) for part in text.split(","))
+        return self.one(text, origin)
+
+    def one(self, text: str, origin: str) -> Any:
+        """The value of the text of one; raises ConfigError that names where it came from."""
         try:
-            if self.many:
-                return tuple(self.parse(part.strip()) for part in text.split(",") if part.strip())
             return self.parse(text)
         except ValueError as error:
-            reason = str(error)
-            if reason.startswith(("invalid literal", "could not convert")):
-                reason = "it must be a number"
-            raise ConfigError(f"{origin} is {text!r}: {reason}") from None
+            raise ConfigError(f"{origin} is {text!r}: {reason(error)}") from None
 
 
 ENGINE = (
@@ -140,27 +158,48 @@ ENGINE = (
         metavar="FORM",
     ),
     Option(name="kv_cache_dtype", help="auto, f32, bf16, u8, ...", metavar="TYPE"),
-    Option(name="max_model_len", help="tokens of context", parse=whole, metavar="N"),
-    Option(name="max_num_seqs", help="sequences at once", parse=whole, metavar="N"),
-    Option(name="max_num_batched_tokens", help="tokens per step", parse=whole, metavar="N"),
+    Option(name="max_model_len", help="tokens of context", parse=between(1, MOST), metavar="N"),
+    Option(name="max_num_seqs", help="sequences at once", parse=between(1, 65_536), metavar="N"),
+    Option(
+        name="max_num_batched_tokens",
+        help="tokens per step",
+        parse=between(1, 1 << 20),
+        metavar="N",
+    ),
     Option(name="kv_cache_memory", help="for the cache: 512M, 4G", parse=size, metavar="SIZE"),
-    Option(name="block_size", help="tokens per cache block", parse=whole, metavar="N"),
+    Option(name="block_size", help="tokens per cache block", parse=between(1, 65_536), metavar="N"),
     Option(
         name="enable_prefix_caching",
         help="do not reuse computed prefixes",
         parse=truth,
         switch=False,
     ),
-    Option(name="seed", help="of requests that bring none", parse=count, metavar="N"),
-    Option(name="max_queue", help="requests that may wait", parse=count, metavar="N"),
+    Option(
+        name="seed",
+        help="of requests that bring none",
+        parse=between(-(1 << 63), (1 << 64) - 1),
+        metavar="N",
+    ),
+    Option(name="max_queue", help="requests that may wait", parse=between(0, 1 << 20), metavar="N"),
+)
+API_KEY = Option(
+    name="api_key",
+    help="key that requests must bring; repeatable",
+    parse=filled,
+    metavar="KEY",
+    many=True,
 )
 SERVER = (
     Option(name="host", help="address to listen on (127.0.0.1)", metavar="ADDRESS"),
     Option(name="port", help="port to listen on (8000)", parse=port, metavar="PORT"),
-    Option(name="served_model_name", help="name in the API; repeatable", metavar="NAME", many=True),
     Option(
-        name="api_key", help="key that requests must bring; repeatable", metavar="KEY", many=True
+        name="served_model_name",
+        help="name in the API; repeatable",
+        parse=filled,
+        metavar="NAME",
+        many=True,
     ),
+    API_KEY,
     Option(name="max_body_size", help="of a request: 32M", parse=size, metavar="SIZE"),
     Option(
         name="shutdown_timeout_s",

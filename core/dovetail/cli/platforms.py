@@ -11,8 +11,8 @@ from dovetail.errors import DovetailError
 from dovetail.platform import Capabilities, DeviceInfo
 from dovetail.plugins import Found, Selection, discover, open_device, within
 
-from .main import Parser, add_probing, flags_of
-from .settings import merge
+from .parser import Parser, add_probing
+from .settings import Settings
 
 GROUPS = ("dtype", "weights", "cache", "fused", "rewrite", "column")
 
@@ -26,9 +26,9 @@ def add_arguments(parser: Parser) -> None:
     add_probing(parser)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace, settings: Settings) -> int:
     """List them; status 0 even where none can be used."""
-    timeout_s = merge(flags_of(given)).engine.probe_timeout_s
+    timeout_s = settings.engine.probe_timeout_s
     found = discover(timeout_s=timeout_s)
     if given.json:
         entries = [fields(entry) for entry in found]

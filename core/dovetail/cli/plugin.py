@@ -11,7 +11,8 @@ from typing import Any
 from dovetail.errors import ConfigError
 from dovetail.plugins import GROUP
 
-from .main import Parser
+from .parser import Parser
+from .settings import Settings
 
 
 def add_arguments(parser: Parser) -> None:
@@ -23,7 +24,7 @@ def add_arguments(parser: Parser) -> None:
     )
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace, settings: Settings) -> int:
     """Write the distribution and say what to do next."""
     taken = [point.name for point in entry_points(group=GROUP)]
     project = _scaffold().create(given.name, Path(given.directory), taken=taken)

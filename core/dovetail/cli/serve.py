@@ -6,9 +6,9 @@ import argparse
 
 from dovetail.server.serve import run as serve
 
-from .main import Parser, add_engine, add_model, add_server, flags_of
 from .models import named_model
-from .settings import merge
+from .parser import Parser, add_engine, add_model, add_server
+from .settings import Settings
 
 
 def add_arguments(parser: Parser) -> None:
@@ -18,8 +18,7 @@ def add_arguments(parser: Parser) -> None:
     add_engine(parser)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: argparse.Namespace, settings: Settings) -> int:
     """Serve until a signal."""
-    settings = merge(flags_of(given))
     with named_model(settings.engine.model):
         return serve(settings.engine, settings.server, lambda line: print(line, flush=True))

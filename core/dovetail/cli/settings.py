@@ -30,6 +30,7 @@ class Settings:
 
     engine: EngineConfig
     server: ServerConfig
+    log_level: str
 
 
 def merge(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = None) -> Settings:
@@ -44,7 +45,11 @@ def merge(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = N
     values |= {name: value for name, value in flags.items() if name in ALL and value is not None}
     if "dtype" in values:
         values["dtype"] = DTYPES.get(values["dtype"], values["dtype"])
-    return Settings(_fill(EngineConfig, values), _fill(ServerConfig, values))
+    return Settings(
+        _fill(EngineConfig, values),
+        _fill(ServerConfig, values),
+        values.get("log_level", "warning"),
+    )
 
 
 def _fill(kind: type[T], values: Mapping[str, Any]) -> T:
@@ -89,7 +94,7 @@ def from_file(path: Path) -> dict[str, Any]:
 
 def _from_toml(option: Option, value: Any, origin: str) -> Any:
     if option.many and isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return tuple(value)
+        return tuple(option.one(text, origin) for text in value)
     if isinstance(value, bool):
         value = str(value).lower()
     if not isinstance(value, str | int | float):

@@ -116,10 +116,12 @@ class _Child:
     @classmethod
     async def spawn(cls) -> _Child:
         ours, theirs = socket.socketpair()
+        level = logging.getLogger("dovetail").getEffectiveLevel()
         process = subprocess.Popen(
-            [sys.executable, "-m", "dovetail.engine.worker", str(theirs.fileno())],
+            [sys.executable, "-m", "dovetail.engine.worker", str(theirs.fileno()), str(level)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is for the server, which decides when the engine ends
         )
         theirs.close()
         events = asyncio.get_running_loop()

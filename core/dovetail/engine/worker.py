@@ -1,8 +1,9 @@
-"""The engine process: `python -m dovetail.engine.worker FD`, started by process.py and by nothing else."""
+"""The engine process: `python -m dovetail.engine.worker FD LEVEL`, started by process.py and by nothing else."""
 
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import socket
 import sys
@@ -89,6 +90,11 @@ def _offers(config: EngineConfig) -> list[Selection] | None:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when the engine ends
+    logging.basicConfig(  # as the command line has it
+        level=int(sys.argv[2]),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         sys.exit(serve(SocketPort(connection)))
 

@@ -107,7 +107,7 @@ def test_the_command_says_where_the_suite_is(monkeypatch):
 
     monkeypatch.setattr(cli, "importlib", SimpleNamespace(import_module=missing))
     with pytest.raises(ConfigError, match="pip install dovetail-sdk"):
-        cli.run(SimpleNamespace())
+        cli.run(SimpleNamespace(), None)
 
 
 def command(*words):
