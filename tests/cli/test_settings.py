@@ -132,3 +132,9 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str) -> None:
         merge({"config": path}, environment={})
     with pytest.raises(ConfigError, match="cannot be read"):
         merge({"config": tmp_path / "none.toml"}, environment={})
+
+
+def test_hosts_to_answer_to_come_from_flag_and_environment():
+    assert merge({"allowed_host": ("a", "b")}, environment={}).server.allowed_host == ("a", "b")
+    named = merge({}, environment={"DOVETAIL_ALLOWED_HOST": "chat.lan, other"})
+    assert named.server.allowed_host == ("chat.lan", "other")

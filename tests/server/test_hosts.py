@@ -16,7 +16,7 @@ from .conftest import Running
 @pytest.fixture(scope="module")
 def guarded(checkpoint: Path) -> Iterator[Running]:
     """A server as `dovetail serve` makes it without a key."""
-    server = ServerConfig(allowed_hosts=("box.test",))
+    server = ServerConfig(allowed_host=("box.test",))
     running = Running(checkpoint, hosts=_hosts(server, "127.0.0.1"))
     yield running
     running.stop()

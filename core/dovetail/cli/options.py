@@ -200,6 +200,19 @@ SERVER = (
         many=True,
     ),
     API_KEY,
+    Option(
+        name="allowed_host",
+        help="Host to answer to on a keyless loopback; repeatable",
+        parse=filled,
+        metavar="NAME",
+        many=True,
+    ),
+    Option(
+        name="head_timeout_s",
+        help="seconds for a request's headers to arrive (30)",
+        parse=seconds,
+        metavar="S",
+    ),
     Option(name="max_body_size", help="of a request: 32M", parse=size, metavar="SIZE"),
     Option(
         name="shutdown_timeout_s",

@@ -84,18 +84,25 @@ class LocalSource:
         self, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> AsyncIterator[str]:
         prompt = self.text.tokenizer.encode(self.text.render(messages), add_special_tokens=False)
-        async for piece in self.complete(prompt, options):
+        async for piece in self._reply(prompt, options, before=()):
             yield piece
 
     async def complete(
         self, prompt: Sequence[int], options: Mapping[str, Any]
     ) -> AsyncIterator[str]:
         """Pieces of text that follow a prompt."""
+        async for piece in self._reply(prompt, options, before=prompt):
+            yield piece
+
+    async def _reply(
+        self, prompt: Sequence[int], options: Mapping[str, Any], *, before: Sequence[int]
+    ) -> AsyncIterator[str]:
+        """The same; before: the ids whose text the reply's goes on from."""
         params = self.text.sampling(**{"max_tokens": None, **options})
         request = self.text.request(prompt, params, request_id=f"cli-{next(self._ids)}")
         stream = await self._engine.submit(request)
         try:
-            async for delta in deltas(stream, Reply(self.text.tokenizer, params)):
+            async for delta in deltas(stream, Reply(self.text.tokenizer, params, prompt=before)):
                 yield delta.text
         finally:
             stream.cancel()

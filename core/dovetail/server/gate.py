@@ -78,12 +78,12 @@ class Gate:
             named = host[:100].decode("latin-1")
             return WrongHost(
                 f"this server answers to {', '.join(sorted(self._hosts))} and not to {named!r}; use one of these, "
-                "or start it with an API key"
+                "name yours with --allowed-host, or start it with an API key"
             )
         if origin is not None and _host(origin.partition(b"://")[2]) not in self._hosts:
             named = origin[:100].decode("latin-1")
             return WrongHost(
-                f"web pages of {named} may not use this server; start it with an API key to let them"
+                f"web pages of {named} may not use this server; name their host with --allowed-host, or start it with an API key"
             )
         return None
 

@@ -41,7 +41,7 @@ class ServerConfig:
 
     served_model_name   names that requests may use; the model's own if empty
     api_key             keys, one of which every request but /health must bring; none means open to all
-    allowed_hosts       without keys on a loopback address: names besides the address's own that requests may be sent to
+    allowed_host       without keys on a loopback address: names besides the address's own that requests may be sent to
     head_timeout_s      for a request's headers to arrive
     in_process          run the engine on a thread here instead of in a process of its own
     max_body_size       bytes of a request's body
@@ -52,12 +52,11 @@ class ServerConfig:
     port: int = 8000
     served_model_name: tuple[str, ...] = ()
     api_key: tuple[str, ...] = ()
-    allowed_hosts: tuple[str, ...] = ()
+    allowed_host: tuple[str, ...] = ()
     head_timeout_s: float = 30.0
     in_process: bool = False
     max_body_size: int = 32 << 20
     shutdown_timeout_s: float = 30.0
-    log_level: str = "warning"
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -134,7 +133,7 @@ def _hosts(server: ServerConfig, address: str) -> tuple[str, ...]:
     if server.api_key or not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
         return ()
     bound = {f"[{name}]" if ":" in name else name for name in (server.host, address)}
-    return (*LOOPBACK, *bound, *server.allowed_hosts)
+    return (*LOOPBACK, *bound, *server.allowed_host)
 
 
 async def _served(
