@@ -16,6 +16,9 @@ class EngineConfig:
     revision                of a hub id
     platform                "name" or "name:device"; None takes the best available
     probe_timeout_s         seconds a platform's plugin may take to be imported and to look for devices
+    option                  settings of the platform's own, "name=value" each
+    threads                 of the host that compute, where the platform has that option
+    precision               "accurate" or "fast", where the platform has that option
     dtype                   "auto", "f32", "bf16" or "f16": type of the computation
     quantization            None keeps weights as stored; "int8" per channel, "int4" in groups
     kv_cache_dtype          "auto" or a cache form of the device
@@ -33,6 +36,9 @@ class EngineConfig:
     revision: str | None = None
     platform: str | None = None
     probe_timeout_s: float = 10.0
+    option: tuple[str, ...] = ()
+    threads: int | None = None
+    precision: str | None = None
     dtype: str = "auto"
     quantization: str | None = None
     kv_cache_dtype: str = "auto"

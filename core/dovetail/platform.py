@@ -5,7 +5,7 @@ It imports `dovetail.platform`, `dovetail.graph`, `dovetail.errors` and, if it l
 the core. It may load a graph's nodes one by one on kernels of its own, or hand the whole graph to a compiler.
 
     Platform.probe() -> [DeviceInfo]            who is here? touches nothing, never raises
-    Platform.open(devices) -> Device            take the devices
+    Platform.open(devices) -> Device            take the devices (open_with: and settings of the platform's own)
     Device.supports(graph) -> (Support, ...)    can you run this? decided once, before serving
     Device.load(graph, weights) -> LoadedModel  weights resident
     LoadedModel.allocate(layout, num_blocks)    the paged cache
@@ -50,8 +50,8 @@ contract can add names. Names that begin with an underscore are the plugin's own
 
 Optional. What is not listed here is required. Platform.rank (None: only when named), Platform.contract (1),
 DeviceInfo.memory_bytes (None: unknown), .unavailable (None: it can be opened), .emulated (False), every field of Capabilities
-that has a default, and BlockTransfer on a LoadedModel: all three of its members, or none (then the core recomputes
-instead of moving blocks).
+that has a default, BlockTransfer on a LoadedModel: all three of its members, or none (then the core recomputes
+instead of moving blocks), and Configurable on a Platform: both of its members, or none (then it has no settings).
 
 Versions. A core that speaks contract n takes plugins that were written against n or n - 1 and refuses all others.
 
@@ -99,6 +99,25 @@ class DeviceInfo:
     memory_bytes: int | None = None
     unavailable: str | None = None
     emulated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceOption:
+    """A setting of the platform's own: --option NAME=VALUE. The core refuses values that are not as declared.
+
+    name     lower-case letters, digits and underscores. Two names mean the same everywhere and have flags of their own:
+             "threads", a whole number of the host's threads that compute, and "precision", "accurate" or "fast"
+    help     a line for people
+    default  what holds when it is not given, for people: "one per core"
+    values   the words it may be; empty: a whole number in [low, high]
+    """
+
+    name: str
+    help: str
+    default: str
+    values: tuple[str, ...] = ()
+    low: int = 0
+    high: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -532,6 +551,19 @@ class Platform(ABC):
     @abstractmethod
     def open(self, devices: Sequence[DeviceInfo]) -> Device:
         """Take devices that `probe` returned; several make a mesh. Raises PlatformError, also for one gone since."""
+
+
+@runtime_checkable
+class Configurable(Protocol):
+    """Optional on a Platform, both or none: settings of its own, declared as data.
+
+    options  each name once
+    """
+
+    options: tuple[DeviceOption, ...]
+
+    def open_with(self, devices: Sequence[DeviceInfo], options: Mapping[str, str]) -> Device:
+        """As `open`, which is the same as no options; those given have values as declared."""
 
 
 @dataclass(frozen=True, slots=True)

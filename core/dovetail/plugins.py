@@ -10,7 +10,7 @@ import contextlib
 import importlib.util
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
@@ -24,7 +24,8 @@ from .errors import (
     PlatformError,
     PlatformNotFound,
 )
-from .platform import Device, DeviceInfo, Platform
+from .options import check_options
+from .platform import Configurable, Device, DeviceInfo, Platform
 
 GROUP = "dovetail.platforms"
 PROBE_TIMEOUT_S = 10.0
@@ -246,12 +247,14 @@ def find_again(spec: str, *, timeout_s: float = PROBE_TIMEOUT_S) -> Selection:
         raise DeviceUnavailable(str(error)) from error
 
 
-def open_first(offers: Sequence[Selection]) -> tuple[Selection, Device]:
-    """Open the first that can be opened. Raises DeviceUnavailable with every cause."""
+def open_first(
+    offers: Sequence[Selection], options: Mapping[str, str] | None = None
+) -> tuple[Selection, Device]:
+    """Open the first that can be opened. Raises DeviceUnavailable with every cause, ConfigError as `open_device` does."""
     failures: list[DeviceUnavailable] = []
     for offer in offers:
         try:
-            return offer.after(failures), open_device(offer)
+            return offer.after(failures), open_device(offer, options)
         except DeviceUnavailable as error:
             log.warning("platform=%s unavailable reason=%r", offer, str(error))
             failures.append(error)
@@ -263,10 +266,17 @@ def none_opened(failures: Sequence[DeviceUnavailable]) -> DeviceUnavailable:
     return DeviceUnavailable(_joined(failures))
 
 
-def open_device(selection: Selection) -> Device:
-    """Open the devices of a selection. Raises DeviceUnavailable, the cause in its text."""
+def open_device(selection: Selection, options: Mapping[str, str] | None = None) -> Device:
+    """Open the devices of a selection.
+
+    options  settings of the platform's own, by name
+
+    Raises ConfigError for an option that the platform has not or a value it does not take; else DeviceUnavailable,
+    the cause in its text.
+    """
+    options = check_options(selection.platform, options or {})
     try:
-        device = selection.platform.open(selection.devices)
+        device = _opened(selection, options)
     except (Exception, SystemExit) as error:  # a plugin may do anything
         raise DeviceUnavailable(f"{selection} cannot be opened: {_reason(error)}") from error
     try:
@@ -275,6 +285,13 @@ def open_device(selection: Selection) -> Device:
         with contextlib.suppress(Exception):  # what breaks the contract may have no close
             device.close()
         raise DeviceUnavailable(f"{selection} cannot be used: {error}") from error
+
+
+def _opened(selection: Selection, options: Mapping[str, str]) -> Device:
+    platform = selection.platform
+    if options and isinstance(platform, Configurable):
+        return platform.open_with(selection.devices, options)
+    return platform.open(selection.devices)
 
 
 def _joined(failures: Sequence[DeviceUnavailable]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,9 @@ from .platform import (
     Batch,
     BlockTransfer,
     Capabilities,
+    Configurable,
     Device,
+    DeviceOption,
     LoadedModel,
     Pending,
     Platform,
@@ -30,11 +33,21 @@ from .platform import (
     Ticket,
 )
 
-OPTIONAL: dict[type, tuple[type, ...]] = {LoadedModel: (BlockTransfer,)}
+OPTIONAL: dict[type, tuple[type, ...]] = {
+    LoadedModel: (BlockTransfer,),
+    Platform: (Configurable,),
+}
 """Kind -> groups of members of which a plugin has all or none."""
 
-ATTRIBUTES: dict[str, type] = {"capabilities": Capabilities, "name": str, "shape": Shape}
+ATTRIBUTES: dict[str, type] = {
+    "capabilities": Capabilities,
+    "name": str,
+    "options": tuple,
+    "shape": Shape,
+}
 """Attributes whose type is looked at."""
+
+OPTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 T = TypeVar("T", bound=Platform | Device | LoadedModel | Program | Pending | Ticket[Any])
 _seen: WeakSet[type] = WeakSet()
@@ -122,7 +135,9 @@ def _problems_of_instance(kind: type, thing: Any) -> list[str]:
     ]
     if problems:
         return problems
-    for name in known.keys() & ATTRIBUTES.keys():
+    for name in sorted(known.keys() & ATTRIBUTES.keys()):
+        if not hasattr(thing, name):  # an optional one
+            continue
         value, expected = getattr(thing, name), ATTRIBUTES[name]
         if not isinstance(value, expected):
             problems.append(
@@ -130,7 +145,27 @@ def _problems_of_instance(kind: type, thing: Any) -> list[str]:
             )
         elif isinstance(value, Capabilities):
             problems += [f"{made.__qualname__}.{name}: {line}" for line in value.incoherent()]
+        elif name == "options" and isinstance(value, tuple):
+            problems += [f"{made.__qualname__}.options: {line}" for line in _misdeclared(value)]
     return problems + _halves(kind, made, {*dir(made), *own})
+
+
+def _misdeclared(options: tuple[object, ...]) -> list[str]:
+    """What is wrong with the options that a platform declares."""
+    found: list[str] = []
+    names = [option.name for option in options if isinstance(option, DeviceOption)]
+    for option in options:
+        if not isinstance(option, DeviceOption):
+            found.append(f"{option!r:.80} is no DeviceOption")
+        elif not OPTION_NAME.fullmatch(option.name):
+            found.append(
+                f"{option.name!r} is no name of lower-case letters, digits and underscores"
+            )
+        elif names.count(option.name) > 1:
+            found.append(f"{option.name} is declared twice")
+        elif not option.values and option.low > option.high:
+            found.append(f"{option.name} takes no value: it has no words, and low is above high")
+    return list(dict.fromkeys(found))
 
 
 def _halves(kind: type, made: type, present: Iterable[str]) -> list[str]:

@@ -9,7 +9,9 @@ from dovetail.platform import (
     BlockTransfer,
     CacheForm,
     Capabilities,
+    Configurable,
     Device,
+    DeviceOption,
     Feature,
     LoadedModel,
     Memory,
@@ -274,6 +276,37 @@ def test_optional_members_come_together():
     assert "write_blocks(group: int" in str(error.value) and "block_format" in str(error.value)
     whole = changed(part, write_blocks=write_blocks, block_format="bytes")
     assert isinstance(check(whole(), LoadedModel, "acme"), BlockTransfer)
+
+
+def opens_with(*options: object) -> type:
+    def open_with(self, devices, options):
+        return GoodDevice()
+
+    return changed(GoodPlatform, options=options, open_with=open_with)
+
+
+WORD = DeviceOption(name="clock", help="", default="high", values=("low", "high"))
+WHOLE = DeviceOption(name="threads", help="", default="all", low=1, high=64)
+
+
+def test_options_come_with_the_call_that_takes_them():
+    with pytest.raises(PlatformBroken, match=r"lacks open_with\(devices"):
+        check(changed(GoodPlatform, options=(WORD,))(), Platform, "acme")
+    assert isinstance(check(opens_with(WORD, WHOLE)(), Platform, "acme"), Configurable)
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        (WORD, "clock is declared twice"),
+        ("clock", "'clock' is no DeviceOption"),
+        (DeviceOption(name="Clock", help="", default="", low=0, high=1), "no name of"),
+        (DeviceOption(name="rate", help="", default="", low=2, high=1), "rate takes no value"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(option: object, problem: str):
+    with pytest.raises(PlatformBroken, match=problem):
+        check(opens_with(WORD, option)(), Platform, "acme")
 
 
 def test_a_class_is_looked_at_once():

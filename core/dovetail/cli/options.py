@@ -37,6 +37,14 @@ def filled(text: str) -> str:
     return text
 
 
+def assignment(text: str) -> str:
+    """NAME=VALUE, neither of them empty."""
+    name, equals, value = text.partition("=")
+    if not (equals and name.strip() and value.strip()):
+        raise ValueError("it must be NAME=VALUE")
+    return f"{name.strip()}={value.strip()}"
+
+
 def port(text: str) -> int:
     """A TCP port; 0 lets the system choose."""
     value = int(text)
@@ -144,6 +152,20 @@ ENGINE = (
         help="seconds a plugin may take to look (10)",
         parse=seconds,
         metavar="S",
+    ),
+    Option(
+        name="option",
+        help="NAME=VALUE, a setting of the platform's own; repeatable",
+        parse=assignment,
+        metavar="SETTING",
+        many=True,
+    ),
+    Option(name="threads", help="of the host that compute", parse=between(1, 4096), metavar="N"),
+    Option(
+        name="precision",
+        help="accurate or fast, where the platform has both",
+        parse=one_of("accurate", "fast"),
+        metavar="P",
     ),
     Option(
         name="dtype",

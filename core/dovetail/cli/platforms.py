@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from dovetail.errors import DovetailError
+from dovetail.options import declared
 from dovetail.platform import Capabilities, DeviceInfo
 from dovetail.plugins import Found, Selection, discover, open_device, within
 
@@ -57,6 +58,9 @@ def fields(entry: Found) -> dict[str, Any]:
         "file": entry.file,
         "contract": entry.platform.contract if entry.platform else None,
         "rank": entry.platform.rank if entry.platform else None,
+        "options": [dataclasses.asdict(o) for o in declared(entry.platform)]
+        if entry.platform
+        else [],
         "usable": entry.problem is None,
         "problem": entry.problem,
         "devices": [dataclasses.asdict(device) for device in entry.devices],
@@ -74,6 +78,9 @@ def print_found(entry: Found) -> None:
         emulated = ", emulated" if device.emulated else ""
         state = f"  unavailable: {device.unavailable}" if device.unavailable else ""
         print(f"  {entry.name}:{device.id}  {device.description}{memory}{emulated}{state}")
+    for option in declared(entry.platform) if entry.platform else ():
+        takes = "|".join(option.values) or f"{option.low} to {option.high}"
+        print(f"  --option {option.name}={takes}  {option.help} ({option.default})")
     if entry.problem is not None:
         print(f"  cannot be used: {entry.problem}")
 

@@ -12,6 +12,7 @@ from dovetail import models, registration
 from dovetail.config import EngineConfig
 from dovetail.errors import ConfigError, OutOfMemory, PlatformError
 from dovetail.graph import Graph, passes, with_forms
+from dovetail.options import given_options
 from dovetail.platform import (
     CacheForm,
     Capabilities,
@@ -61,7 +62,7 @@ def prepare(
     """
     if offers is None:
         offers = choices(config.platform, timeout_s=config.probe_timeout_s)
-    selection, device = open_first(offers)
+    selection, device = open_first(offers, given_options(config))
     log.info("platform=%s reason=%r", selection, selection.reason)
     try:
         return _prepare(config, checkpoint, selection, device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import openvino as ov
 from dovetail.errors import PlatformError
@@ -23,6 +23,7 @@ from .lowering import attention_widths
 from .model import CpuModel
 from .ops import ACTIVATIONS, LOWERINGS
 from .paged import BLOCK_SIZE, TYPES, AttentionWidths
+from .settings import Settings
 from .trial import trial
 
 _CAPABILITY = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
@@ -31,22 +32,26 @@ _INT4_GROUPS = (128, 64, 32)
 _ATTENTIONS = ("attention", "attention_write")
 
 
-def open_device() -> Device:
-    """Start OpenVINO and find out what works; raises PlatformError where paged attention does not."""
+def open_device(options: Mapping[str, str]) -> Device:
+    """Start OpenVINO and find out what works; raises PlatformError where paged attention does not.
+
+    options  as CpuPlatform declares them
+    """
     if not hasattr(ov.op, "_PagedAttentionExtension"):
         raise PlatformError(
             f"openvino {ov.__version__} has no paged attention; install openvino 2026.4"
         )
     if reason := trial(_USUAL, "f32", "f32").reason:
         raise PlatformError(f"the cpu platform cannot be used: {reason}")
-    return CpuDevice(ov.Core())
+    return CpuDevice(ov.Core(), Settings.of(options))
 
 
 class CpuDevice(Device):
-    """The processor, all usable cores of it."""
+    """The processor, all usable cores of it unless the settings say otherwise."""
 
-    def __init__(self, core: ov.Core) -> None:
+    def __init__(self, core: ov.Core, settings: Settings) -> None:
         self._core = core
+        self._settings = settings
         dtypes = compute_dtypes(core)
         self.capabilities = Capabilities(
             ops=dict.fromkeys(LOWERINGS, 1),
@@ -68,7 +73,7 @@ class CpuDevice(Device):
         return tuple(self._support(graph, node, whole) for node in graph.nodes)
 
     def load(self, graph: Graph, weights: WeightSource) -> LoadedModel:
-        return CpuModel(self._core, graph, lower(graph, weights))
+        return CpuModel(self._core, graph, lower(graph, weights), self._settings)
 
     def close(self) -> None:
         """Nothing is held but OpenVINO itself, which lives as long as the process."""

@@ -34,7 +34,7 @@ from .feed import Feed, Limits
 from .lower import Lowered
 from .lowering import group_widths
 from .paged import BLOCK_SIZE, cache_shapes
-from .settings import compile_settings
+from .settings import Settings, compile_settings
 from .step import CpuPending, Lane
 from .trial import trial
 
@@ -42,8 +42,9 @@ from .trial import trial
 class CpuModel(LoadedModel):
     """A graph on OpenVINO; also a BlockTransfer."""
 
-    def __init__(self, core: ov.Core, graph: Graph, lowered: Lowered) -> None:
+    def __init__(self, core: ov.Core, graph: Graph, lowered: Lowered, settings: Settings) -> None:
         self._graph = graph
+        self._settings = settings
         self._sampler = make_sampler(graph)
         self._registers = Registers()
         self._core = core
@@ -191,7 +192,7 @@ class CpuModel(LoadedModel):
         if self._compiled is not None and self._form == form:
             return
         self._compiled, self._packed = None, False
-        settings = compile_settings(self._graph, form)
+        settings = compile_settings(self._graph, form, self._settings)
         try:
             self._compiled = self._core.compile_model(self._lowered.model, "CPU", settings)
         except MemoryError as error:

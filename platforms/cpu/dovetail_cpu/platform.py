@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata, util
 
 from dovetail.errors import PlatformError
-from dovetail.platform import Device, DeviceInfo, Platform
+from dovetail.platform import Device, DeviceInfo, DeviceOption, Platform
 
 from . import host
 
@@ -19,6 +19,15 @@ class CpuPlatform(Platform):
 
     name = "cpu"
     rank = 10
+    options = (
+        DeviceOption(
+            name="threads",
+            help="threads that compute",
+            default="one per usable physical core",
+            low=1,
+            high=4096,
+        ),
+    )
 
     def probe(self) -> list[DeviceInfo]:
         return [
@@ -31,6 +40,9 @@ class CpuPlatform(Platform):
         ]
 
     def open(self, devices: Sequence[DeviceInfo]) -> Device:
+        return self.open_with(devices, {})
+
+    def open_with(self, devices: Sequence[DeviceInfo], options: Mapping[str, str]) -> Device:
         if len(devices) != 1:
             raise PlatformError(
                 f"the cpu platform opens exactly one device, not {len(devices)}; use --platform cpu"
@@ -39,7 +51,7 @@ class CpuPlatform(Platform):
             raise PlatformError(f"the cpu platform cannot be used: {reason}")
         from .device import open_device
 
-        return open_device()
+        return open_device(options)
 
 
 def missing_reason() -> str | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from dovetail.graph import Graph
 
 from . import host
@@ -10,7 +13,22 @@ QUANTISED_ACTIVATION_GROUP = 128
 """Inputs that share a scale where activations are quantised on the fly, for bf16 graphs with integer weights."""
 
 
-def compile_settings(graph: Graph, form: str) -> dict[str, str | int | bool]:
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user may choose about the device.
+
+    threads  that compute
+    """
+
+    threads: int
+
+    @classmethod
+    def of(cls, options: Mapping[str, str]) -> Settings:
+        """From options as CpuPlatform declares them; the rest from the machine."""
+        return cls(threads=int(options.get("threads") or host.usable_cores()))
+
+
+def compile_settings(graph: Graph, form: str, settings: Settings) -> dict[str, str | int | bool]:
     """Properties for `compile_model`.
 
     f32 graphs are exact: nothing is quantised on the fly. bf16 graphs over int8 or int4 weights quantise activations
@@ -22,7 +40,7 @@ def compile_settings(graph: Graph, form: str) -> dict[str, str | int | bool]:
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0
         if graph.dtype == "f32"
         else QUANTISED_ACTIVATION_GROUP,
-        "INFERENCE_NUM_THREADS": host.usable_cores(),
+        "INFERENCE_NUM_THREADS": settings.threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
         # Pinned threads that share their core with a busy neighbour hold up every parallel region.

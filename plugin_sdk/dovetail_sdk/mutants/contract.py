@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dovetail.errors import PlatformError
@@ -14,6 +14,7 @@ from dovetail.platform import (
     CacheForm,
     Device,
     DeviceInfo,
+    DeviceOption,
     KVLayout,
     LateEdits,
     LoadedModel,
@@ -56,6 +57,17 @@ class OpensOnce(CopyPlatform):
         if self._opened > 1:
             raise PlatformError("the device is busy")
         return super().open(devices)
+
+
+class OptionOverstated(CopyPlatform):
+    """Declares up to 64 threads and opens with up to 32."""
+
+    options = (DeviceOption(name="threads", help="that compute", default="1", low=1, high=64),)
+
+    def open_with(self, devices: Sequence[DeviceInfo], options: Mapping[str, str]) -> Device:
+        if int(options.get("threads", "1")) > 32:
+            raise PlatformError("at most 32 threads")
+        return self.open(devices)
 
 
 class OtherContract(CopyPlatform):
@@ -285,6 +297,11 @@ MUTANTS = (
         "contract",
         "cache",
         model=EvenBlocksOnly,
+    ),
+    claims(
+        "option-overstated",
+        "an option is declared up to 64, and refused above 32",
+        base=OptionOverstated,
     ),
     claims(
         "flight-overstated",

@@ -15,6 +15,7 @@ from dovetail.platform import (
     CONTRACT,
     BlockTransfer,
     Capabilities,
+    Configurable,
     DeviceInfo,
     KVLayout,
     Memory,
@@ -66,6 +67,7 @@ def checks() -> Iterator[Check]:
         import_imports_no_framework,
         open_and_close_twice,
         open_what_is_open,
+        options_are_taken_as_declared,
         capabilities_are_coherent,
         memory_is_plausible,
         supports_answers_in_order,
@@ -153,6 +155,20 @@ def open_what_is_open(context: Context) -> None:
         require_close(
             "the first Device afterwards", session.whole(tokens, [3, 2]), wanted, tolerance(config)
         )
+
+
+def options_are_taken_as_declared(context: Context) -> int:
+    """open_with takes no option at all, and every option alone at each of its words or at both its bounds."""
+    if not isinstance(context.platform, Configurable):
+        raise Unsupported("the platform has no options of its own")
+    tried = 0
+    for option in context.platform.options:
+        expect(option.help and option.default, f"option {option.name} lacks help or default")
+        for value in option.values or (str(option.low), str(option.high)):
+            context.platform.open_with(context.devices, {option.name: value}).close()
+            tried += 1
+    context.platform.open_with(context.devices, {}).close()
+    return tried
 
 
 def capabilities_are_coherent(context: Context) -> None:
