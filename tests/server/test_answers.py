@@ -9,26 +9,32 @@ from types import SimpleNamespace
 from typing import Any
 
 from dovetail.request import FinishReason
-from dovetail.server.chat import ChatAnswer
-from dovetail.server.schema import ChatRequest
+from dovetail.server.generation import Usage
+from dovetail.server.openai.chat import ChatAnswer
+from dovetail.server.openai.schema import ChatRequest
+from dovetail.text.parts import CallStart
 from dovetail.text.reply import Delta
+from dovetail.text.speech import HermesParser
 
 TEXT = 'Let me see.\n<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>\n'
 TEXT += '<tool_call>\n{"name": "mul", "arguments": {"b": 2}}\n</tool_call>'
 
 
 class Generation:
-    """One choice whose text comes in pieces of three characters."""
+    """One choice whose text comes in pieces of three characters, and is taken apart."""
 
     gone = False
 
-    def __init__(self, text: str, finish: FinishReason) -> None:
+    def __init__(self, text: str, finish: FinishReason, *, parallel: bool) -> None:
         pieces = [text[i : i + 3] for i in range(0, len(text), 3)]
         parts = [Delta(piece) for piece in pieces] + [Delta("", finish=finish)]
+        parser = HermesParser(parallel=parallel)
+        for part in parts:
+            part.split(parser)
+        called = any(isinstance(p, CallStart) for part in parts for p in part.spoken())
+        reply = SimpleNamespace(finish=finish)
         self.choices = [
-            SimpleNamespace(
-                index=0, opened=False, parts=parts, reply=SimpleNamespace(finish=finish)
-            )
+            SimpleNamespace(index=0, opened=False, parts=parts, reply=reply, called=called)
         ]
 
     async def events(self) -> AsyncIterator[Any]:
@@ -38,29 +44,29 @@ class Generation:
     async def collect(self) -> bool:
         return True
 
-    def usage(self) -> dict[str, object]:
-        return {}
+    def usage(self) -> Usage:
+        return Usage(0, 0, 0, 0)
 
     def close(self) -> None: ...
 
 
-def answer(**fields: Any) -> ChatAnswer:
+def answer() -> ChatAnswer:
     served: Any = SimpleNamespace(text=SimpleNamespace(tokenizer=None))
-    return ChatAnswer(ChatRequest(**fields), "tiny", "chatcmpl-1", served, True)
+    return ChatAnswer(ChatRequest(), "tiny", "chatcmpl-1", served)
 
 
-def streamed(text: str, finish: FinishReason, **fields: Any) -> list[dict[str, Any]]:
+def streamed(text: str, finish: FinishReason, *, parallel: bool = True) -> list[dict[str, Any]]:
     async def run() -> bytes:
-        generation: Any = Generation(text, finish)
-        return b"".join([event async for event in answer(**fields).stream(generation)])
+        generation: Any = Generation(text, finish, parallel=parallel)
+        return b"".join([event async for event in answer().stream(generation)])
 
     events = asyncio.run(run()).decode().split("\n\n")[:-2]
     return [json.loads(event.removeprefix("data: "))["choices"][0] for event in events]
 
 
-def whole(text: str, finish: FinishReason, **fields: Any) -> dict[str, Any]:
-    generation: Any = Generation(text, finish)
-    response = asyncio.run(answer(**fields).whole(generation))
+def whole(text: str, finish: FinishReason, *, parallel: bool = True) -> dict[str, Any]:
+    generation: Any = Generation(text, finish, parallel=parallel)
+    response = asyncio.run(answer().whole(generation))
     choice: dict[str, Any] = json.loads(bytes(response.body))["choices"][0]
     return choice
 
@@ -91,9 +97,7 @@ def test_calls_in_a_streamed_answer() -> None:
 
 
 def test_only_one_call_where_only_one_is_wanted() -> None:
-    assert (
-        len(whole(TEXT, FinishReason.STOP, parallel_tool_calls=False)["message"]["tool_calls"]) == 1
-    )
+    assert len(whole(TEXT, FinishReason.STOP, parallel=False)["message"]["tool_calls"]) == 1
 
 
 def test_text_where_tools_might_have_been_called() -> None:

@@ -8,36 +8,22 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from dovetail import __version__
 from dovetail.errors import DovetailError, EngineStopped
 
-from .chat import chat
-from .completions import completions
+from .endpoint import Endpoint
 from .errors import answer, on_bug, on_error
 from .gate import Gate
 from .metrics import CONTENT_TYPE
-from .models import list_models, show_model
+from .openai.routes import ENDPOINTS as OPENAI
 from .served import Served
-from .tokenize import detokenize, tokenize
 
 
 def create_app(served: Served, *, api_keys: Iterable[str] = (), hosts: Iterable[str] = ()) -> Gate:
     """The ASGI application; its `draining` closes the door. Keys and hosts as in Gate."""
     app = Starlette(
-        routes=[
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-            Route("/v1/completions", completions, methods=["POST"]),
-            Route("/v1/models", list_models, methods=["GET"]),
-            Route("/v1/models/{model:path}", show_model, methods=["GET"]),
-            Route("/tokenize", tokenize, methods=["POST"]),
-            Route("/detokenize", detokenize, methods=["POST"]),
-            Route("/health", health, methods=["GET"]),
-            Route("/ready", ready, methods=["GET"]),
-            Route("/version", version, methods=["GET"]),
-            Route("/metrics", metrics, methods=["GET"]),
-        ],
+        routes=[endpoint.route() for endpoint in ENDPOINTS],
         exception_handlers={
             DovetailError: on_error,
             HTTPException: on_error,
@@ -46,7 +32,7 @@ def create_app(served: Served, *, api_keys: Iterable[str] = (), hosts: Iterable[
     )
     app.router.redirect_slashes = False
     app.state.served = served
-    gate = app.state.gate = Gate(app, api_keys=api_keys, hosts=hosts)
+    gate = app.state.gate = Gate(app, endpoints=ENDPOINTS, api_keys=api_keys, hosts=hosts)
     return gate
 
 
@@ -76,3 +62,18 @@ async def metrics(request: Request) -> Response:
     served: Served = request.app.state.served
     stats = await served.engine.stats()
     return Response(served.metrics.exposition(stats), media_type=CONTENT_TYPE)
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *OPENAI,
+    Endpoint(
+        method="GET",
+        path="/health",
+        handle=health,
+        summary="Whether the engine lives",
+        open=True,
+    ),
+    Endpoint(method="GET", path="/ready", handle=ready, summary="Whether new requests are taken"),
+    Endpoint(method="GET", path="/version", handle=version, summary="The version of this server"),
+    Endpoint(method="GET", path="/metrics", handle=metrics, summary="Metrics for Prometheus"),
+)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -109,6 +109,9 @@ def headers_of(error: Exception) -> dict[str, str]:
     if status in (408, 413):
         headers["connection"] = "close"  # the rest of the body is not read
     return headers
+
+
+Answer = Callable[[Exception], Response]
 
 
 def answer(error: Exception) -> Response:

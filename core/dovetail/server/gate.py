@@ -6,20 +6,20 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dovetail.errors import RequestError
 
-from .errors import Draining, NotAuthorized, WrongHost, answer
+from .endpoint import Endpoint
+from .errors import Answer, Draining, NotAuthorized, WrongHost, answer
 
-OPEN_PATHS = {"/health"}
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 class Gate:
-    """Pure ASGI. Everything but OPEN_PATHS needs a key, if there are keys.
+    """Pure ASGI. Everything but open endpoints needs a key, if there are keys.
 
     hosts     names that requests may be sent to and web pages may send from; none means any. A server that only
               this machine reaches needs them: a web page in its browser can send requests to any name (DNS rebinding)
@@ -27,9 +27,16 @@ class Gate:
     """
 
     def __init__(
-        self, app: ASGIApp, *, api_keys: Iterable[str] = (), hosts: Iterable[str] = ()
+        self,
+        app: ASGIApp,
+        *,
+        endpoints: Sequence[Endpoint],
+        api_keys: Iterable[str] = (),
+        hosts: Iterable[str] = (),
     ) -> None:
         self._app = app
+        self._open = frozenset(e.path for e in endpoints if e.open)
+        self._errors = {_fixed(e.path): e.errors for e in endpoints if e.errors is not answer}
         self._hosts = frozenset(_host(host.encode()) for host in hosts)
         self._keys = [_digest(key.encode()) for key in api_keys]
         self.draining = False
@@ -53,16 +60,24 @@ class Gate:
             await send(message)
 
         error = self._refusal(scope, headers)
-        await (answer(error) if error is not None else self._app)(scope, receive, send_with_id)
+        if error is None:
+            await self._app(scope, receive, send_with_id)
+        else:
+            await self._form(scope["path"])(error)(scope, receive, send_with_id)
+
+    def _form(self, path: str) -> Answer:
+        """How errors are answered on a path: in the form of the endpoint it leads to."""
+        fitting = [start for start in self._errors if path.startswith(start)]
+        return self._errors[max(fitting, key=len)] if fitting else answer
 
     def _refusal(
         self, scope: Scope, headers: Mapping[bytes, bytes]
     ) -> RequestError | Draining | None:
-        if self._hosts and scope["path"] not in OPEN_PATHS:
+        if self._hosts and scope["path"] not in self._open:
             error = self._wrong_host(headers)
             if error is not None:
                 return error
-        if self._keys and scope["path"] not in OPEN_PATHS:
+        if self._keys and scope["path"] not in self._open:
             given = headers.get(b"authorization", b"")
             scheme, _, key = given.partition(b" ")
             if scheme.lower() != b"bearer" or not self._known(key.strip()):
@@ -91,6 +106,11 @@ class Gate:
         """Compare with every key, in constant time and whatever the lengths."""
         digest = _digest(key)
         return sum(hmac.compare_digest(digest, known) for known in self._keys) > 0
+
+
+def _fixed(path: str) -> str:
+    """What all paths of an endpoint begin with."""
+    return path.partition("{")[0]
 
 
 def _host(authority: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from starlette.types import Receive
@@ -12,6 +12,7 @@ from dovetail.engine.client import Stream
 from dovetail.errors import EngineStopped, InvalidParameter
 from dovetail.request import FinishReason, Output, TokenLogprobs
 from dovetail.sampling import SamplingParams
+from dovetail.text.parts import CallStart, Parser
 from dovetail.text.reply import Delta, Reply
 
 from .metrics import Timing
@@ -21,14 +22,32 @@ MAX_CHOICES = 2048
 STARTED_AT_ONCE = 16
 MAX_UNREAD = 64  # events of a request with several choices; more wait in the engine's streams
 Event = tuple["Choice", Delta]
+Parsing = Callable[[], Parser | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of an answer, each prompt counted once.
+
+    cached     of the prompts, taken from the prefix cache
+    reasoning  of those generated
+    """
+
+    prompt: int
+    generated: int
+    cached: int
+    reasoning: int
 
 
 @dataclass(slots=True, eq=False)
 class Choice:
     """One reply.
 
-    index  in the answer: prompts in order, their completions within
-    opened whether a first chunk has been written
+    index      in the answer: prompts in order, their completions within
+    parser     takes its text apart; None for plain text
+    opened     whether a first chunk has been written
+    reasoning  tokens of it that were reasoning
+    called     whether it has called a tool
     """
 
     index: int
@@ -36,8 +55,11 @@ class Choice:
     stream: Stream
     reply: Reply
     timing: Timing
+    parser: Parser | None = None
     prompt_logprobs: list[TokenLogprobs | None] | None = None
     opened: bool = False
+    reasoning: int = 0
+    called: bool = False
     parts: list[Delta] = field(default_factory=list)
 
 
@@ -66,11 +88,12 @@ class Generation:
         priority: int = 0,
         salt: str = "",
         clip: bool = False,
-        keep: Sequence[int] = (),
+        parser: Parsing | None = None,
         continues: bool = False,
     ) -> Generation:
         """Submit everything or nothing; raises RequestError or EngineError.
 
+        parser     makes one for each reply
         continues  the replies go on with the text of their prompts
         """
         if len(prompts) * params.n > MAX_CHOICES:
@@ -99,9 +122,11 @@ class Generation:
                 await _let_others(index)
                 stream = await served.engine.submit(request)
                 before = request.prompt if continues else ()
+                reader = parser() if parser is not None else None
+                keep = served.text.speech.keep if reader is not None and served.text.speech else ()
                 reply = Reply(served.text.tokenizer, params, keep=keep, prompt=before)
                 timing = served.metrics.timing()
-                self.choices.append(Choice(index, request.prompt, stream, reply, timing))
+                self.choices.append(Choice(index, request.prompt, stream, reply, timing, reader))
         except BaseException:
             self.close()
             raise
@@ -183,7 +208,10 @@ class Generation:
             choice.prompt_logprobs = output.prompt_logprobs
         known = choice.reply.num_tokens
         delta = choice.reply.feed(output)
-        self._count(choice, output, choice.reply.num_tokens - known)
+        generated = choice.reply.num_tokens - known
+        if choice.parser is not None:
+            _split(choice, delta, choice.parser, generated)
+        self._count(choice, output, generated)
         choice.timing.tokens(len(output.tokens))
         if delta.finish is not None:
             choice.timing.finished(delta.finish)
@@ -205,17 +233,21 @@ class Generation:
             choice.parts.append(delta)
         return not self.gone
 
-    def usage(self) -> dict[str, object]:
-        """Tokens counted as OpenAI does: each prompt once."""
+    def usage(self) -> Usage:
+        """Tokens so far."""
         count = sum(len(prompt) for prompt in self.prompts)
         generated = sum(choice.reply.num_tokens for choice in self.choices)
         cached = sum(choice.reply.num_cached for choice in self.choices[:: self._each])
-        return {
-            "prompt_tokens": count,
-            "completion_tokens": generated,
-            "total_tokens": count + generated,
-            "prompt_tokens_details": {"cached_tokens": cached},
-        }
+        reasoning = sum(choice.reasoning for choice in self.choices)
+        return Usage(count, generated, cached, reasoning)
+
+
+def _split(choice: Choice, delta: Delta, parser: Parser, generated: int) -> None:
+    """Take a delta's text apart, counting what was reasoning."""
+    if parser.reasoning:
+        choice.reasoning += generated
+    delta.split(parser)
+    choice.called = choice.called or any(isinstance(part, CallStart) for part in delta.parts)
 
 
 async def _let_others(index: int) -> None:

@@ -1,9 +1,10 @@
-"""Server-sent events as OpenAI writes them: the constant parts of a chunk are encoded once per request."""
+"""Answers that are sent as they grow: server-sent events, or lines, in whatever form the dialect has."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 import msgspec
 from starlette.responses import Response
@@ -16,47 +17,30 @@ from .generation import Generation
 
 log = logging.getLogger("dovetail.server")
 
-DONE = b"data: [DONE]\n\n"
-HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
 encode = msgspec.json.encode
 
 
-class Chunks:
-    """Writes the chunks of one answer.
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """The form of a stream.
 
-    usage  every chunk has a `usage` field, null but in the last
+    failure  what is written when an error comes after the first event, and the headers are out
     """
 
-    def __init__(self, *, chunk_id: str, kind: str, created: int, model: str, usage: bool) -> None:
-        fields = {"id": chunk_id, "object": kind, "created": created, "model": model}
-        self._head = b"data: " + encode(fields)[:-1] + b',"choices":['
-        self._with_usage = usage
-        self._open = b',"finish_reason":null}]' + (b',"usage":null' if usage else b"") + b"}\n\n"
-        self._starts: dict[int, bytes] = {}
+    failure: Callable[[Exception], bytes]
+    media_type: str = "text/event-stream; charset=utf-8"
 
-    def start(self, index: int) -> bytes:
-        """A chunk up to and with a choice's index; what follows is a field of the choice."""
-        start = self._starts.get(index)
-        if start is None:
-            start = self._starts[index] = self._head + b'{"index":%d,' % index
-        return start
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Of the response."""
+        return [
+            (b"content-type", self.media_type.encode()),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+        ]
 
-    def end(self, finish: str | None) -> bytes:
-        """The rest of a chunk after the choice's own fields."""
-        if finish is None:
-            return self._open
-        usage = b',"usage":null' if self._with_usage else b""
-        return b',"finish_reason":' + encode(finish) + b"}]" + usage + b"}\n\n"
 
-    def usage(self, usage: dict[str, object]) -> bytes:
-        """The last chunk: no choices, only the usage; nothing if it was not asked for."""
-        if not self._with_usage:
-            return b""
-        return self._head + b'],"usage":' + encode(usage) + b"}\n\n"
+OPENAI = Framing(lambda error: b"data: " + body_of(error) + b"\n\ndata: [DONE]\n\n")
 
 
 class EventStream(Response):
@@ -66,16 +50,22 @@ class EventStream(Response):
     """
 
     def __init__(
-        self, generation: Generation, first: bytes | None, events: AsyncIterator[bytes]
+        self,
+        generation: Generation,
+        first: bytes | None,
+        events: AsyncIterator[bytes],
+        framing: Framing,
     ) -> None:
         super().__init__()
         self._generation = generation
         self._first = first
         self._events = events
+        self._framing = framing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": HEADERS[:]})
+            headers = self._framing.headers
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
             if self._first:
                 await _send(send, self._first)
             try:
@@ -84,7 +74,7 @@ class EventStream(Response):
             except Exception as error:  # headers are out: what is left is an event that tells it
                 if not isinstance(error, DovetailError):
                     log.exception("a stream broke off")
-                await _send(send, b"data: " + body_of(error) + b"\n\n" + DONE)
+                await _send(send, self._framing.failure(error))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._generation.close()
@@ -94,11 +84,13 @@ async def _send(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-async def begin(generation: Generation, events: AsyncIterator[bytes]) -> EventStream:
+async def begin(
+    generation: Generation, events: AsyncIterator[bytes], framing: Framing = OPENAI
+) -> EventStream:
     """Wait for the first event, then stream; raises what happens before it."""
     try:
         first = await anext(events, None)
     except BaseException:
         generation.close()
         raise
-    return EventStream(generation, first, events)
+    return EventStream(generation, first, events, framing)

@@ -11,6 +11,8 @@ from dovetail.errors import InvalidParameter, PromptTooLong, RequestError
 from dovetail.request import Request
 from dovetail.sampling import SamplingParams
 
+from .parts import Speech
+from .speech import speech_of
 from .template import ChatTemplate, Message
 from .tokenizer import Tokenizer
 
@@ -42,6 +44,7 @@ class TextModel:
     max_model_len   tokens of context, prompt and output together
     vocab_size      of the model; ids of prompts are below it
     seed            of requests that bring none; None draws a fresh one each time
+    speech          how it writes reasoning and calls; None for plain text alone
     """
 
     name: str
@@ -52,6 +55,7 @@ class TextModel:
     vocab_size: int
     defaults: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
+    speech: Speech | None = None
 
     @classmethod
     def load(
@@ -62,15 +66,17 @@ class TextModel:
             files.tokenizer_file, files.tokenizer_config, vocab_size=vocab_size
         )
         source = files.chat_template
+        template = ChatTemplate(source, tokenizer.special) if source is not None else None
         return cls(
             name=files.name,
             tokenizer=tokenizer,
-            template=ChatTemplate(source, tokenizer.special) if source is not None else None,
+            template=template,
             eos_ids=_eos_ids(files.generation.eos_ids, tokenizer),
             max_model_len=max_model_len,
             vocab_size=vocab_size,
             defaults=_sampling_defaults(files.generation),
             seed=seed,
+            speech=speech_of(template, tokenizer),
         )
 
     def render(self, messages: Sequence[Message], **options: Any) -> str:

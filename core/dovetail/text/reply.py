@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from dovetail.errors import EngineError
 from dovetail.request import FinishReason, Output, TokenLogprobs
 from dovetail.sampling import SamplingParams
 
+from .parts import Parser, Part, Text
 from .stopping import StopMatcher
 from .tokenizer import Tokenizer
 
@@ -32,15 +33,33 @@ class Scored:
 class Delta:
     """What one output of the engine adds to a reply.
 
+    text     plain, before any of the parts
     scored   tokens whose text is out, if log-probabilities were asked for
     finish   with the last delta
     stopped  the stop string or token id that ended the reply
+    parts    what follows the text, where a parser has taken the reply apart; see `split`
     """
 
     text: str = ""
     scored: list[Scored] = field(default_factory=list)
     finish: FinishReason | None = None
     stopped: str | int | None = None
+    parts: Sequence[Part] = ()
+
+    def spoken(self) -> Iterator[Part]:
+        """Everything it says, in order."""
+        if self.text:
+            yield Text(self.text)
+        yield from self.parts
+
+    def split(self, parser: Parser) -> None:
+        """Take its text apart, and at the end what the parser held back."""
+        parts = list(parser.push(self.text)) if self.text else []
+        if self.finish is not None:
+            parts += parser.flush()
+        first = parts[0] if parts else None
+        self.text = first.text if isinstance(first, Text) else ""
+        self.parts = parts[1:] if isinstance(first, Text) else parts
 
 
 class TokenStream(Protocol):

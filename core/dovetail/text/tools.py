@@ -7,20 +7,12 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
+from .parts import Call
 from .stopping import StopMatcher
 from .template import ChatTemplate
 from .tokenizer import Tokenizer
 
 OPENING, CLOSING = "<tool_call>", "</tool_call>"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call; arguments is JSON."""
-
-    id: str
-    name: str
-    arguments: str
 
 
 @dataclass(slots=True)

@@ -9,9 +9,9 @@ import msgspec
 
 from dovetail.errors import InvalidParameter, UnsupportedParameter
 from dovetail.sampling import SamplingParams, check_int
+from dovetail.server.limits import check_count, check_nesting
 from dovetail.text.model import TextModel
 
-from .limits import check_count, check_nesting
 from .schema import ChatRequest, CompletionRequest, Message, SamplingFields, Tool
 
 # field -> values besides null that ask for nothing
@@ -47,7 +47,6 @@ REFUSED_CHAT: Mapping[str, tuple[Any, ...]] = {
     "echo": (False,),
     "prompt_logprobs": (),
 }
-TEMPLATE_VARIABLES = {"enable_thinking": bool, "thinking": bool}
 MAX_SALT = 256
 MAX_MESSAGES = 8192
 MAX_TOOLS = 1024
@@ -164,21 +163,6 @@ def _common(asked: SamplingFields) -> dict[str, Any]:
     values["stop"] = (stop,) if isinstance(stop, str) else tuple(stop or ())
     values["stop_token_ids"] = tuple(asked.stop_token_ids or ())
     return values
-
-
-def template_variables(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """chat_template_kwargs, of which only known names with values of the right type are let through."""
-    for name, value in (given or {}).items():
-        if name not in TEMPLATE_VARIABLES:
-            raise UnsupportedParameter(
-                f"chat_template_kwargs.{name[:100]} is not one of {', '.join(TEMPLATE_VARIABLES)}",
-                param="chat_template_kwargs",
-            )
-        if not isinstance(value, TEMPLATE_VARIABLES[name]):
-            raise InvalidParameter(
-                f"chat_template_kwargs.{name} must be true or false", param="chat_template_kwargs"
-            )
-    return dict(given or {})
 
 
 def check_free_form(asked: ChatRequest) -> None:

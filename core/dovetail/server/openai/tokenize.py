@@ -8,14 +8,15 @@ from starlette.responses import Response
 
 from dovetail.errors import InvalidParameter
 from dovetail.sampling import check_int
+from dovetail.server.ask import template_variables
+from dovetail.server.limits import check_count, read_json
+from dovetail.server.served import Served, off_loop
+from dovetail.server.sse import encode
 from dovetail.text.model import TextModel
 
-from .asking import check_conversation, template_variables
-from .limits import check_count, read_json
+from .asking import check_conversation
 from .messages import plain_messages, plain_tools
 from .schema import DetokenizeRequest, TokenizeRequest
-from .served import Served, off_loop
-from .sse import encode
 
 tokenize_decoder = msgspec.json.Decoder(TokenizeRequest)
 detokenize_decoder = msgspec.json.Decoder(DetokenizeRequest)

@@ -12,16 +12,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dovetail.errors import InvalidParameter, UnsupportedParameter
+from dovetail.server.generation import MAX_CHOICES, Choice, Generation
+from dovetail.server.limits import read_json
+from dovetail.server.served import Served, fresh_id, off_loop
+from dovetail.server.sse import begin, encode
 from dovetail.text.model import TextModel
 from dovetail.text.reply import Delta
 
 from .asking import refuse_unsupported, sampling_of_completion, wants_usage
-from .generation import MAX_CHOICES, Choice, Generation
-from .limits import read_json
+from .chunks import DONE, Chunks, usage_fields
 from .logprobs import LegacyLogprobs, prompt_entries, text_offsets
 from .schema import CompletionRequest
-from .served import Served, fresh_id, off_loop
-from .sse import DONE, Chunks, begin, encode
 
 decoder = msgspec.json.Decoder(CompletionRequest)
 
@@ -183,7 +184,7 @@ class CompletionAnswer:
             "object": "text_completion",
             **self._fields,
             "choices": choices,
-            "usage": generation.usage(),
+            "usage": usage_fields(generation.usage()),
         }
         return Response(encode(body), media_type="application/json")
 

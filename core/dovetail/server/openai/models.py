@@ -7,8 +7,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .served import Served
-from .sse import encode
+from dovetail.server.served import Served
+from dovetail.server.sse import encode
 
 
 async def list_models(request: Request) -> Response:

@@ -1,0 +1,55 @@
+"""A route, with what it takes and gives: one declaration, read by the router, the gate and the API's description."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dovetail.errors import DovetailError
+
+from . import errors as forms
+
+Handle = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One method of one path.
+
+    path      as Starlette writes it: /v1/models/{model:path}
+    handle    answers a request; DovetailErrors it raises become answers in the dialect's form
+    summary   one line for the description of the API
+    body      type of the request's JSON body, None if it takes none
+    answer    type of the answer's JSON, None if it is no JSON
+    streamed  type of each event of a streamed answer, None if it is never streamed
+    errors    how an error is answered here; OpenAI's form unless a dialect has its own
+    query     parameters of the query string: name -> type
+    open      needs no key
+    """
+
+    method: str
+    path: str
+    handle: Handle
+    summary: str
+    body: Any = None
+    answer: Any = None
+    streamed: Any = None
+    errors: forms.Answer = forms.answer
+    query: dict[str, Any] = field(default_factory=dict)
+    open: bool = False
+
+    def route(self) -> Route:
+        """For Starlette."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                return await self.handle(request)
+            except DovetailError as error:
+                return self.errors(error)
+
+        return Route(self.path, endpoint, methods=[self.method], name=self.handle.__name__)

@@ -1,0 +1,8 @@
+"""OpenAI's endpoints, with vLLM's additions.
+
+schema       what requests look like
+asking       request fields -> sampling parameters; refuses what is not supported
+messages     messages and tools -> what chat templates take
+chat, completions, models, tokenize    the routes; routes lists them
+chunks, logprobs    the forms of answers
+"""

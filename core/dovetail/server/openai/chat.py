@@ -1,0 +1,215 @@
+"""POST /v1/chat/completions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dovetail.errors import InvalidParameter
+from dovetail.request import FinishReason
+from dovetail.server.ask import Ask, ToolChoice, template_variables
+from dovetail.server.conversation import converse
+from dovetail.server.generation import Choice, Generation
+from dovetail.server.limits import read_json
+from dovetail.server.served import Served, fresh_id
+from dovetail.server.sse import begin, encode
+from dovetail.text.parts import Block, Call, CallArguments, CallStart, Part, Reasoning, Text, joined
+from dovetail.text.reply import Delta, Scored
+
+from .asking import check_free_form, refuse_unsupported, sampling_of_chat, wants_usage
+from .chunks import DONE, Chunks, usage_fields
+from .logprobs import chat_entries
+from .messages import plain_messages, plain_tools
+from .schema import ChatRequest
+
+decoder = msgspec.json.Decoder(ChatRequest)
+
+
+async def chat(request: Request) -> Response:
+    """Answer a chat, whole or streamed."""
+    served: Served = request.app.state.served
+    asked = await read_json(request, decoder, max_bytes=served.max_body_bytes)
+    model = served.name(asked.model)
+    refuse_unsupported(asked)
+    check_free_form(asked)
+    ask = ask_of(asked, served, request.state.size)
+    answer_id = fresh_id("chatcmpl")
+    generation = await converse(served, ask, request_id=answer_id)
+    generation.watch(request.receive)
+    answer = ChatAnswer(asked, model, answer_id, served)
+    if asked.stream:
+        return await begin(generation, answer.stream(generation))
+    return await answer.whole(generation)
+
+
+def ask_of(asked: ChatRequest, served: Served, size: int) -> Ask:
+    """What is asked, in no dialect; size: bytes of the request. Raises RequestError."""
+    continued, opened = bool(asked.continue_final_message), asked.add_generation_prompt
+    tools = plain_tools(asked.tools)
+    return Ask(
+        messages=plain_messages(asked.messages),
+        sampling=sampling_of_chat(asked, served.text),
+        tools=tools,
+        tool_choice=tool_choice_of(asked.tool_choice, bool(tools)),
+        parallel=asked.parallel_tool_calls is not False,
+        documents=asked.documents,
+        open_reply=not continued if opened is None else opened,
+        continue_last=continued,
+        special_tokens=bool(asked.add_special_tokens),
+        variables=template_variables(asked.chat_template_kwargs),
+        priority=asked.priority or 0,
+        salt=asked.cache_salt or "",
+        size=size,
+    )
+
+
+def tool_choice_of(given: Any, tools: bool) -> ToolChoice:
+    """OpenAI's tool_choice; tools: whether there are any."""
+    if given is not None and given != "none" and not tools:
+        raise InvalidParameter(
+            "tool_choice is allowed only together with tools", param="tool_choice"
+        )
+    if given is None or given == "auto":
+        return ToolChoice()
+    if given == "none":
+        return ToolChoice("none")
+    if given == "required":
+        return ToolChoice("required")
+    name = given.get("function", {}).get("name") if isinstance(given, dict) else None
+    if isinstance(name, str):
+        return ToolChoice("required", name)
+    raise InvalidParameter(
+        'tool_choice must be "auto", "none", "required" or {"type": "function", "function": {"name": ...}}, '
+        f"not {str(given)[:100]!r}",
+        param="tool_choice",
+    )
+
+
+class ChatAnswer:
+    """Writes the answer to one request."""
+
+    def __init__(self, asked: ChatRequest, model: str, answer_id: str, served: Served) -> None:
+        self._tokenizer = served.text.tokenizer
+        self._logprobs = bool(asked.logprobs)
+        self._fields: dict[str, Any] = {"created": int(time.time()), "model": model}
+        self._id = answer_id
+        self._chunks = Chunks(
+            chunk_id=answer_id,
+            kind="chat.completion.chunk",
+            usage=wants_usage(asked),
+            **self._fields,
+        )
+
+    async def stream(self, generation: Generation) -> AsyncIterator[bytes]:
+        """Events: the role first, the end of each choice once, usage if asked for, [DONE]."""
+        async for choice, delta in generation.events():
+            event = self._event(choice, delta)
+            if event:
+                yield event
+        if not generation.gone:
+            yield self._chunks.usage(generation.usage()) + DONE
+
+    def _event(self, choice: Choice, delta: Delta) -> bytes:
+        index, scored = choice.index, _shown(delta)
+        out: list[bytes] = []
+        if not choice.opened:
+            choice.opened = True
+            out.append(self._chunk(index, b'{"role":"assistant","content":""}'))
+        if delta.text or scored:
+            content = b'{"content":' + encode(delta.text) + b"}"
+            out.append(self._chunk(index, content, self._scored(scored)))
+        out += [self._chunk(index, part) for part in map(_part, delta.parts) if part]
+        if delta.finish is not None:
+            out.append(self._chunk(index, b"{}", finish=_finish(choice, delta.finish)))
+        return b"".join(out)
+
+    def _chunk(
+        self, index: int, delta: bytes, logprobs: bytes = b"null", finish: str | None = None
+    ) -> bytes:
+        start = self._chunks.start(index)
+        return b"".join(
+            (start, b'"delta":', delta, b',"logprobs":', logprobs, self._chunks.end(finish))
+        )
+
+    def _scored(self, scored: Sequence[Scored]) -> bytes:
+        if not self._logprobs:
+            return b"null"
+        return encode({"content": chat_entries(self._tokenizer, scored), "refusal": None})
+
+    async def whole(self, generation: Generation) -> Response:
+        """One JSON object."""
+        try:
+            if not await generation.collect():
+                return Response(status_code=499)  # nobody reads it
+            choices = [self._choice(choice) for choice in generation.choices]
+        finally:
+            generation.close()
+        body = {
+            "id": self._id,
+            "object": "chat.completion",
+            **self._fields,
+            "choices": choices,
+            "usage": usage_fields(generation.usage()),
+        }
+        return Response(encode(body), media_type="application/json")
+
+    def _choice(self, choice: Choice) -> dict[str, Any]:
+        scored = [item for delta in choice.parts for item in _shown(delta)]
+        return {
+            "index": choice.index,
+            "message": _message(joined(part for delta in choice.parts for part in delta.spoken())),
+            "logprobs": msgspec.Raw(self._scored(scored)),
+            "finish_reason": _finish(choice, choice.reply.finish),
+        }
+
+
+def _message(blocks: Sequence[Block]) -> dict[str, Any]:
+    text = "".join(block.text for block in blocks if isinstance(block, Text))
+    calls = [_call_fields(block) for block in blocks if isinstance(block, Call)]
+    reasoning = "".join(block.text for block in blocks if isinstance(block, Reasoning))
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    if calls:
+        message["content"] = text or None
+        message["tool_calls"] = calls
+    return message
+
+
+def _finish(choice: Choice, finish: FinishReason | None) -> str | None:
+    if finish is FinishReason.STOP and choice.called:
+        return "tool_calls"
+    return None if finish is None else finish.value
+
+
+def _shown(delta: Delta) -> Sequence[Scored]:
+    """The scored tokens but the one that ended the reply without being part of it."""
+    scored = delta.scored
+    if scored and isinstance(delta.stopped, int) and scored[-1].start == scored[-1].end:
+        return scored[:-1]
+    return scored
+
+
+def _part(part: Part) -> bytes:
+    """A delta that says it; nothing for what OpenAI has no word for."""
+    if isinstance(part, Text):
+        return encode({"content": part.text})
+    if isinstance(part, Reasoning):
+        return encode({"reasoning_content": part.text})
+    if isinstance(part, CallStart):
+        named = {"index": part.index, **_call_fields(Call(part.id, part.name, ""))}
+        return encode({"tool_calls": [named]})
+    if isinstance(part, CallArguments):
+        arguments = {"index": part.index, "function": {"arguments": part.text}}
+        return encode({"tool_calls": [arguments]})
+    return b""
+
+
+def _call_fields(call: Call) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}

@@ -1,0 +1,53 @@
+"""Chunks as OpenAI writes them: their constant parts are encoded once per request."""
+
+from __future__ import annotations
+
+from dovetail.server.generation import Usage
+from dovetail.server.sse import encode
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Chunks:
+    """Writes the chunks of one answer.
+
+    usage  every chunk has a `usage` field, null but in the last
+    """
+
+    def __init__(self, *, chunk_id: str, kind: str, created: int, model: str, usage: bool) -> None:
+        fields = {"id": chunk_id, "object": kind, "created": created, "model": model}
+        self._head = b"data: " + encode(fields)[:-1] + b',"choices":['
+        self._with_usage = usage
+        self._open = b',"finish_reason":null}]' + (b',"usage":null' if usage else b"") + b"}\n\n"
+        self._starts: dict[int, bytes] = {}
+
+    def start(self, index: int) -> bytes:
+        """A chunk up to and with a choice's index; what follows is a field of the choice."""
+        start = self._starts.get(index)
+        if start is None:
+            start = self._starts[index] = self._head + b'{"index":%d,' % index
+        return start
+
+    def end(self, finish: str | None) -> bytes:
+        """The rest of a chunk after the choice's own fields."""
+        if finish is None:
+            return self._open
+        usage = b',"usage":null' if self._with_usage else b""
+        return b',"finish_reason":' + encode(finish) + b"}]" + usage + b"}\n\n"
+
+    def usage(self, usage: Usage) -> bytes:
+        """The last chunk: no choices, only the usage; nothing if it was not asked for."""
+        if not self._with_usage:
+            return b""
+        return self._head + b'],"usage":' + encode(usage_fields(usage)) + b"}\n\n"
+
+
+def usage_fields(usage: Usage) -> dict[str, object]:
+    """Tokens counted as OpenAI does."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.generated,
+        "total_tokens": usage.prompt + usage.generated,
+        "prompt_tokens_details": {"cached_tokens": usage.cached},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+    }
