@@ -25,6 +25,8 @@ class EngineConfig:
     max_model_len           tokens of context, prompt and output together
     max_num_seqs            sequences that may run at once
     max_num_batched_tokens  tokens a step may compute
+    target_inter_token_ms   how long running streams may wait for a token while prompts are computed beside them: steps
+                            take as many prompt tokens as fit, by what steps were seen to cost; 0 is no target
     kv_cache_memory         bytes for cache blocks
     block_size              tokens per cache block
     enable_prefix_caching   reuse computed prefixes
@@ -45,6 +47,7 @@ class EngineConfig:
     max_model_len: int | None = None
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
+    target_inter_token_ms: float = 250.0
     kv_cache_memory: int | None = None
     block_size: int | None = None
     enable_prefix_caching: bool = True

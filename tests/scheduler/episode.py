@@ -8,7 +8,7 @@ from dovetail.engine.pack import SlotParameters, pack, select
 from dovetail.errors import PromptTooLong
 from dovetail.request import FinishReason, Request
 from dovetail.sampling import SamplingParams
-from dovetail.scheduler import Arrival, Plan, Priority, Scheduler, Sequence
+from dovetail.scheduler import Arrival, Pace, Plan, Priority, Scheduler, Sequence
 
 from .device import (
     MASK,
@@ -41,6 +41,7 @@ class Settings:
     late: float
     num_requests: int
     reset: float
+    target: float = 0.0
 
     @staticmethod
     def draw(rng: random.Random) -> "Settings":
@@ -94,6 +95,10 @@ class Episode:
         self.settings = s = Settings.draw(rng)
         for name, value in overrides.items():
             setattr(s, name, value)
+        self.clock = random.Random(
+            seed
+        )  # of its own, so that episodes are the same with and without a pace
+        s.target = self.clock.choice([0.0, 1.0, 10.0])
         self.scheduler = scheduler_class(
             num_blocks=s.num_blocks,
             block_size=s.block_size,
@@ -104,6 +109,7 @@ class Episode:
             prefix_caching=s.prefix_caching,
             policy=Priority() if s.priorities else Arrival(),
             prompt_logprobs_chunk=s.chunk,
+            pace=Pace(s.target) if s.target else None,
         )
         self.scheduler.admission.watermark = s.watermark
         self.device = Device(s.num_blocks, s.block_size, s.slots, s.strict, rng)
@@ -228,6 +234,7 @@ class Episode:
         flight = self.flights.pop(0)
         plan = flight.plan
         results = self.device.wait(plan.step, plan.num_outputs)
+        self.scheduler.observe(plan, self.clock.expovariate(1) + plan.num_tokens)
         for score in plan.scores:
             tracked = self.requests[score.sequence.request.id]
             for k in range(score.count):

@@ -61,6 +61,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def milliseconds(text: str) -> float:
+    """At most ten minutes; 0 means no limit."""
+    value = float(text)
+    if not 0 <= value <= 600_000:
+        raise ValueError("it must be a number from 0 to 600000")
+    return value
+
+
 def size(text: str) -> int:
     """Bytes: 1073741824, 512M, 4G, 1.5GiB; units are powers of 1024."""
     found = _SIZE.fullmatch(text.strip())
@@ -187,6 +195,12 @@ ENGINE = (
         help="tokens per step",
         parse=between(1, 1 << 20),
         metavar="N",
+    ),
+    Option(
+        name="target_inter_token_ms",
+        help="a step's length while prompts enter (250)",
+        parse=milliseconds,
+        metavar="MS",
     ),
     Option(name="kv_cache_memory", help="for the cache: 512M, 4G", parse=size, metavar="SIZE"),
     Option(name="block_size", help="tokens per cache block", parse=between(1, 65_536), metavar="N"),

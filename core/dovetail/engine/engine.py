@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +40,7 @@ class _Step:
     """A step that was started and is not committed.
 
     rows     of the step's outputs that are sampled: drawn ones first, then scored ones
+    started  when, by the engine's clock
     late     drawn rows that wait for the token before
     tickets  (which of `rows`, what was sampled for them)
     """
@@ -46,6 +49,7 @@ class _Step:
     pending: Pending
     rows: I32
     columns: SamplingColumns
+    started: float
     late: list[int]
     tickets: list[tuple[Index, Ticket[Tokens]]] = field(default_factory=list)
 
@@ -57,6 +61,7 @@ class Engine:
     scheduler  who advances; it plans for one cache group, and all groups follow it
     reallocate makes a new cache after CacheLost
     closing    called by `close`, in order
+    clock      seconds, from anywhere; the scheduler is told what each step took
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Engine:
         cache_groups: int = 1,
         reallocate: Callable[[], None] = _nothing,
         closing: Sequence[Callable[[], None]] = (),
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.info = info
         self._program = program
@@ -76,6 +82,8 @@ class Engine:
         self._cache_groups = cache_groups
         self._reallocate = reallocate
         self._closing = list(closing)
+        self._clock = clock
+        self._retired = -math.inf
         self._inflight: deque[_Step] = deque()
         self._depth = scheduler.steps_in_flight
         self._edits: dict[str, Edits] = {}
@@ -160,7 +168,9 @@ class Engine:
         batch, rows, columns = pack(plan, self._parameters)
         batch.tables *= self._cache_groups  # one id names a block in every group
         batch.copies *= self._cache_groups
-        step = _Step(plan, self._program.run(batch), rows, columns, self._deferred(plan))
+        started = self._clock()
+        pending = self._program.run(batch)
+        step = _Step(plan, pending, rows, columns, started, self._deferred(plan))
         self._inflight.append(step)
         self._steps += 1
         if not step.late:
@@ -205,6 +215,8 @@ class Engine:
         step.pending.wait()
         tokens = _collect(step)
         self._losses = 0
+        before, self._retired = self._retired, self._clock()
+        self._scheduler.observe(step.plan, self._retired - max(step.started, before))
         drawn = len(step.plan.drawing)
         failed = self._fail(step.plan, tokens, drawn)
         self._scores.gather(step.plan, tokens)

@@ -24,7 +24,7 @@ from dovetail.platform import (
     Support,
 )
 from dovetail.plugins import Selection, choices, open_first
-from dovetail.scheduler import Priority, Scheduler
+from dovetail.scheduler import Pace, Priority, Scheduler
 from dovetail.weights.checkpoint import Checkpoint
 from dovetail.weights.forms import choose_forms
 from dovetail.weights.source import open_source
@@ -34,6 +34,7 @@ from .engine import Engine
 from .sizing import Limits, Sizes, choose_limits, choose_sizes
 
 PROMPT_LOGPROBS_CHUNK = 64
+MOST_TARGET_MS = 600_000
 
 log = logging.getLogger("dovetail.engine")
 
@@ -144,6 +145,7 @@ def _assemble(
         prefix_caching=config.enable_prefix_caching,
         prompt_logprobs_chunk=PROMPT_LOGPROBS_CHUNK,
         policy=Priority(),
+        pace=_pace(config),
     )
     info = EngineInfo(
         model=checkpoint.name,
@@ -169,6 +171,15 @@ def _assemble(
         reallocate=partial(_make_cache, model, prepared, sizes),
         closing=(model.close, prepared.device.close),
     )
+
+
+def _pace(config: EngineConfig) -> Pace | None:
+    target_ms = config.target_inter_token_ms
+    if not 0 <= target_ms <= MOST_TARGET_MS:
+        raise ConfigError(
+            f"--target-inter-token-ms is {target_ms}; it must be in [0, {MOST_TARGET_MS}], 0 for no target"
+        )
+    return Pace(target_ms / 1000) if target_ms else None
 
 
 def _allocate(config: EngineConfig, prepared: Prepared, model: LoadedModel) -> tuple[Sizes, Shape]:

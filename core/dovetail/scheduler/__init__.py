@@ -1,5 +1,6 @@
 """Who advances by how many tokens in the next step: one token budget, no phases. Knows no platform."""
 
+from .pace import Pace
 from .plan import Commit, Plan, Row, Score
 from .policy import Arrival, Policy, Priority
 from .roster import SchedulerStats
@@ -9,6 +10,7 @@ from .sequence import Sequence, State
 __all__ = [
     "Arrival",
     "Commit",
+    "Pace",
     "Plan",
     "Policy",
     "Priority",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .budget import cut_to_scores, scores_in, share
+from .pace import Pace
 from .roster import Roster
 from .running import View
 from .sequence import Sequence
@@ -30,8 +31,11 @@ class Advance:
     scarce: bool = False
 
 
-def advance(roster: Roster, budget: int, scores: int) -> Advance:
-    """Share the budget out and make room, oldest first."""
+def advance(roster: Roster, budget: int, scores: int, pace: Pace | None = None) -> Advance:
+    """Share the budget out and make room, oldest first.
+
+    pace  may lower the budget of a step in which some decode while prompts are computed
+    """
     view = roster.running.view()
     slots = roster.residency.slots
     starts, totals = slots.planned[view.slots], slots.total[view.slots]
@@ -41,11 +45,23 @@ def advance(roster: Roster, budget: int, scores: int) -> Advance:
         wanted[slots.unsampled[view.slots] > 0] = 0
     if view.scoring:
         scores = limit_scores(view, starts, wanted, scores)
+    if pace is not None:
+        budget = paced(pace, roster, starts, wanted, budget)
     counts = share(wanted, budget)
     step = Advance(view, counts, 0, scores)
     make_room(roster, step, starts + counts)
     step.tokens_left = budget - int(counts.sum())
     return step
+
+
+def paced(pace: Pace, roster: Roster, starts: I32, wanted: I32, budget: int) -> int:
+    """The step's tokens: all of the budget unless there are both sequences that decode and prompts to compute."""
+    decoding = wanted == 1
+    prompts = np.flatnonzero(wanted > 1)
+    if not decoding.any() or not (len(prompts) or len(roster.line)):
+        return budget
+    past = int(starts[prompts[0]]) if len(prompts) else 0
+    return pace.budget(starts[decoding], past, budget)
 
 
 def limit_scores(view: View, starts: I32, wanted: I32, left: int) -> int:

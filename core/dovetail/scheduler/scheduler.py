@@ -5,6 +5,7 @@ the second catch up with the first. Steps may be planned before the tokens of th
 `steps_in_flight` plans are out at once, and they are the ledger of what is under way. Nothing is done with a
 sequence's slot or blocks until the last plan with a row of it has come back.
 
+    pace.py       how many tokens a step may take, by what steps cost (cost.py)
     advance.py    how far the running ones go, oldest first; who is preempted
     admission.py  who is let in
     building.py   the Plan
@@ -23,6 +24,7 @@ from .admission import Admission, Admitted
 from .advance import advance
 from .building import build_plan
 from .line import Line
+from .pace import Pace
 from .plan import Commit, Plan
 from .policy import Arrival, Policy
 from .residency import Residency
@@ -41,6 +43,7 @@ class Scheduler:
     max_num_seqs           slots are 1 .. max_num_seqs
     prompt_logprobs_chunk  prompt positions that are scored per step at most, over all rows; so a step has at most
                            max_num_seqs + prompt_logprobs_chunk outputs
+    pace                   lowers the budget of steps in which prompts would hold up running streams; None: never
     """
 
     def __init__(
@@ -55,12 +58,14 @@ class Scheduler:
         prefix_caching: bool = True,
         policy: Policy = ARRIVAL,
         prompt_logprobs_chunk: int = 64,
+        pace: Pace | None = None,
     ) -> None:
         self.max_num_batched_tokens = max_num_batched_tokens
         self.max_model_len = max_model_len
         self.steps_in_flight = steps_in_flight
         self.prompt_logprobs_chunk = prompt_logprobs_chunk
         self.policy = policy
+        self.pace = pace
         self.cache = KVCache(num_blocks, block_size)
         self.slots = Slots(max_num_seqs, self.cache.blocks_for(max_model_len), block_size)
         line = Line(block_size)
@@ -159,7 +164,9 @@ class Scheduler:
         if len(self._in_flight) >= self.steps_in_flight:
             return None
         step = self._launched + 1
-        running = advance(self.roster, self.max_num_batched_tokens, self.prompt_logprobs_chunk)
+        running = advance(
+            self.roster, self.max_num_batched_tokens, self.prompt_logprobs_chunk, self.pace
+        )
         admitted = Admitted() if running.scarce else self.admission.admit(step, running)
         plan = build_plan(step, self.slots, running, admitted)
         if plan is not None:
@@ -178,6 +185,11 @@ class Scheduler:
         self._in_flight.popleft()
         self.residency.acknowledge(plan.step)
         return settle(self.roster, plan, tokens)
+
+    def observe(self, plan: Plan, seconds: float) -> None:
+        """A step took so long: what later steps may take is decided by that."""
+        if self.pace is not None:
+            self.pace.observe(plan, seconds)
 
     def reset(self) -> None:
         """The cache's contents are gone: drop the plans in flight and compute every running sequence again.
