@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import InvalidParameter
+from .structured.grammar import Grammar
 
 MAX_LOGPROBS = 20
 MAX_STOP = 16
@@ -36,6 +37,8 @@ class SamplingParams:
     prompt_logprobs     the same for every prompt token but the first
     include_stop_str_in_output   keep the stop string that ended the text
     skip_special_tokens          leave special tokens out of the text
+    grammar                      what the output must look like; where it is complete the sequence ends, min_tokens and
+                                 ignore_eos notwithstanding
     """
 
     temperature: float = 1.0
@@ -57,6 +60,7 @@ class SamplingParams:
     prompt_logprobs: int | None = None
     include_stop_str_in_output: bool = False
     skip_special_tokens: bool = True
+    grammar: Grammar | None = None
 
     def __post_init__(self) -> None:
         check_range("temperature", self.temperature, 0, 2)

@@ -161,11 +161,9 @@ def test_tools_are_accepted_where_the_template_takes_them(client: openai.OpenAI)
 @pytest.mark.parametrize(
     ("options", "param"),
     [
-        ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"tools": TOOLS, "tool_choice": "required"}, "tool_choice"),
         ({"reasoning_effort": "low"}, "reasoning_effort"),
         ({"modalities": ["text", "audio"]}, "modalities"),
-        ({"extra_body": {"guided_json": {}}}, "guided_json"),
         ({"extra_body": {"best_of": 2}}, "best_of"),
         ({"extra_body": {"chat_template": "{{ 1 }}"}}, "chat_template"),
         ({"extra_body": {"chat_template_kwargs": {"evil": 1}}}, "chat_template_kwargs"),

@@ -129,7 +129,6 @@ def test_logit_bias_and_min_tokens_are_taken(client: openai.OpenAI) -> None:
         ({"extra_body": {"prompt_logprobs": 1}, "stream": True}, "prompt_logprobs"),
         ({"extra_body": {"allowed_token_ids": [1]}}, "allowed_token_ids"),
         ({"extra_body": {"truncate_prompt_tokens": 5}}, "truncate_prompt_tokens"),
-        ({"extra_body": {"response_format": {"type": "json_object"}}}, "response_format"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(

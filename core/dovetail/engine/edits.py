@@ -10,10 +10,16 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dovetail.platform import F32, I32, LateEdits
+from dovetail.platform import F32, I32, U32, LateEdits
 from dovetail.request import Request
 
 FORBIDDEN = np.float32(-np.inf)
+
+
+def _holds_back(request: Request) -> bool:
+    """Whether ids that end it are forbidden for a while; a grammar's mask says so itself, as far as it can."""
+    params = request.sampling
+    return bool(params.min_tokens and request.stop_ids) and params.grammar is None
 
 
 class Edits:
@@ -39,7 +45,7 @@ class Edits:
         self.request = request
         params = request.sampling
         repeated = set(request.prompt) if params.repetition_penalty != 1 else set()
-        ends = request.stop_ids if params.min_tokens else frozenset()
+        ends = request.stop_ids if _holds_back(request) else frozenset()
         ids = sorted(repeated | ends | set(params.logit_bias))
         self._index = {token: at for at, token in enumerate(ids)}
         self._size = len(ids)
@@ -54,11 +60,7 @@ class Edits:
     def needed(request: Request) -> bool:
         """Whether the request edits logits at all."""
         params = request.sampling
-        return (
-            params.penalised
-            or bool(params.logit_bias)
-            or bool(params.min_tokens and request.stop_ids)
-        )
+        return params.penalised or bool(params.logit_bias) or _holds_back(request)
 
     def row(self, tokens: list[int], position: int) -> tuple[I32, F32, F32]:
         """ids, factors and addends for the draw of the token at `position` of its sequence.
@@ -103,24 +105,33 @@ class Edits:
 
 
 NO_IDS = np.zeros(0, np.int32)
+NO_FLOATS = np.zeros(0, np.float32)
 NO_MASKS = np.zeros((0, 0), np.uint32)
 
 
-def join(rows: Iterable[tuple[int, tuple[I32, F32, F32]]]) -> LateEdits | None:
-    """The edits of several sampled rows as one; rows come in rising order of their index. None if there are none."""
+def join(
+    rows: Iterable[tuple[int, tuple[I32, F32, F32]]], masks: tuple[I32, U32] | None = None
+) -> LateEdits | None:
+    """The edits of several sampled rows as one; rows come in rising order of their index. None if there are none.
+
+    masks  the rows that have one, and the masks
+    """
     indices, ids, factors, addends = [], [], [], []
     for index, (row_ids, row_factors, row_addends) in rows:
         indices.append(np.full(len(row_ids), index, np.int32))
         ids.append(row_ids)
         factors.append(row_factors)
         addends.append(row_addends)
-    if not indices:
+    mask_rows, bits = masks or (NO_IDS, NO_MASKS)
+    if not indices and masks is None:
         return None
+    if not indices:
+        return LateEdits(NO_IDS, NO_IDS, NO_FLOATS, NO_FLOATS, mask_rows, bits)
     return LateEdits(
         rows=np.concatenate(indices),
         ids=np.concatenate(ids),
         factors=np.concatenate(factors).astype(np.float32, copy=False),
         addends=np.concatenate(addends).astype(np.float32, copy=False),
-        mask_rows=NO_IDS,
-        masks=NO_MASKS,
+        mask_rows=mask_rows,
+        masks=bits,
     )

@@ -19,6 +19,7 @@ from dovetail.scheduler import Commit, Plan, Scheduler
 
 from .client import EngineInfo, EngineStats
 from .edits import Edits, join
+from .masks import Forced, Masks
 from .pack import SlotParameters, pack, select
 from .scores import Scores, scored_token
 
@@ -60,6 +61,7 @@ class Engine:
     program    the model, compiled for the scheduler's largest step
     scheduler  who advances; it plans for one cache group, and all groups follow it
     reallocate makes a new cache after CacheLost
+    masks      follows the grammars of requests
     closing    called by `close`, in order
     clock      seconds, from anywhere; the scheduler is told what each step took
     """
@@ -72,6 +74,7 @@ class Engine:
         *,
         cache_groups: int = 1,
         reallocate: Callable[[], None] = _nothing,
+        masks: Masks | None = None,
         closing: Sequence[Callable[[], None]] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -81,9 +84,10 @@ class Engine:
         self._parameters = SlotParameters(info.max_num_seqs)
         self._cache_groups = cache_groups
         self._reallocate = reallocate
-        self._closing = list(closing)
         self._clock = clock
         self._retired = -math.inf
+        self._masks = Masks(None) if masks is None else masks
+        self._closing = [self._masks.close, *closing]
         self._inflight: deque[_Step] = deque()
         self._depth = scheduler.steps_in_flight
         self._edits: dict[str, Edits] = {}
@@ -98,10 +102,18 @@ class Engine:
     @property
     def has_work(self) -> bool:
         """Whether a step would do anything."""
-        return bool(self._inflight or self._ready) or self._scheduler.has_work
+        return (
+            bool(self._inflight or self._ready) or self._scheduler.has_work or self._masks.compiling
+        )
 
     def submit(self, request: Request) -> None:
         """Queue a request; one that can never fit ends with an error in the next step's outputs."""
+        if request.sampling.grammar is None:
+            self._add(request)
+        else:
+            self._masks.begin(request)
+
+    def _add(self, request: Request) -> None:
         try:
             self._scheduler.add(request)
         except RequestError as error:
@@ -112,11 +124,13 @@ class Engine:
 
     def cancel(self, request_id: str) -> None:
         """End a request; nothing happens if it has ended or never was."""
-        if self._scheduler.cancel(request_id):
+        if self._masks.abandon(request_id) or self._scheduler.cancel(request_id):
             self._end(Output(request_id, finish=FinishReason.CANCELLED))
 
     def cancel_all(self) -> None:
         """End every request."""
+        for request_id in self._masks.compiling_ids:
+            self.cancel(request_id)
         for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
             self.cancel(sequence.request.id)
 
@@ -126,6 +140,7 @@ class Engine:
 
     def _forget(self, request_id: str) -> None:
         self._edits.pop(request_id, None)
+        self._masks.drop(request_id)
         self._scores.drop(request_id)
 
     # --------------------------------------------------------------------------------------------------- a step
@@ -137,12 +152,22 @@ class Engine:
         ended, so that the device never waits for the host. A device that loses its cache gets a new one, and what was
         running is computed again; anything else it raises ends the engine, and so does a cache that is lost over and over.
         """
+        self._add_compiled()
         outputs, self._ready = self._ready, []
         try:
             self._advance(outputs)
         except CacheLost as lost:
             self._recover(lost)
         return outputs
+
+    def _add_compiled(self) -> None:
+        """Queue the requests whose grammars are compiled; if there is nothing else to do, wait for one."""
+        idle = not (self._inflight or self._ready or self._scheduler.has_work)
+        for request, error in self._masks.compiled(block=idle):
+            if error is None:
+                self._add(request)
+            else:
+                self._end(Output(request.id, finish=FinishReason.ERROR, error=error))
 
     def _recover(self, lost: CacheLost) -> None:
         """Start again from the tokens that are known."""
@@ -196,7 +221,7 @@ class Engine:
         step.tickets.append((which, ticket))
 
     def _late_edits(self, step: _Step, which: Index) -> LateEdits | None:
-        if not self._edits:
+        if not self._edits and not self._masks.following:
             return None
         drawing, found = step.plan.drawing, []
         for at, index in enumerate(which.tolist()):
@@ -206,7 +231,10 @@ class Engine:
             if edits is not None:
                 position = int(step.columns.position[index])
                 found.append((at, edits.row(drawing[index].tokens, position)))
-        return join(found)
+        masks = self._masks.rows(
+            (at, drawing[index]) for at, index in enumerate(which.tolist()) if index < len(drawing)
+        )
+        return join(found, masks)
 
     # ------------------------------------------------------------------------------------------------- and after
 
@@ -220,8 +248,24 @@ class Engine:
         drawn = len(step.plan.drawing)
         failed = self._fail(step.plan, tokens, drawn)
         self._scores.gather(step.plan, tokens)
-        commits = self._scheduler.commit(step.plan, tokens.ids[:drawn])
-        return failed + self._outputs(step, tokens, commits)
+        forced = self._follow(step.plan, tokens, failed)
+        commits = self._scheduler.commit(step.plan, tokens.ids[:drawn], forced)
+        failed += self._outputs(step, tokens, commits)
+        self._masks.start()
+        return failed
+
+    def _follow(self, plan: Plan, tokens: Tokens, failed: list[Output]) -> Forced:
+        """Take grammars on by the tokens drawn; end those that cannot go on. Returns what must follow."""
+        if not self._masks.following:
+            return {}
+        forcing = not self._inflight
+        forced, lost = self._masks.follow(plan.drawing, tokens.ids, forcing=forcing)
+        for sequence, reason in lost:
+            self._scheduler.fail(sequence)
+            request_id = sequence.request.id
+            failed.append(Output(request_id, finish=FinishReason.ERROR, error=reason))
+            self._forget(request_id)
+        return forced
 
     def _fail(self, plan: Plan, tokens: Tokens, drawn: int) -> list[Output]:
         """End the sequences whose logits were not finite; the others go on."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from dovetail import models, registration
 from dovetail.config import EngineConfig
@@ -31,10 +32,14 @@ from dovetail.weights.source import open_source
 
 from .client import EngineInfo
 from .engine import Engine
+from .masks import Masks
 from .sizing import Limits, Sizes, choose_limits, choose_sizes
 
 PROMPT_LOGPROBS_CHUNK = 64
 MOST_TARGET_MS = 600_000
+
+if TYPE_CHECKING:
+    from dovetail.structured.vocabulary import Vocabulary
 
 log = logging.getLogger("dovetail.engine")
 
@@ -169,6 +174,7 @@ def _assemble(
         info,
         cache_groups=len(prepared.graph.cache),
         reallocate=partial(_make_cache, model, prepared, sizes),
+        masks=Masks(partial(_vocabulary, checkpoint, info.vocab_size)),
         closing=(model.close, prepared.device.close),
     )
 
@@ -180,6 +186,13 @@ def _pace(config: EngineConfig) -> Pace | None:
             f"--target-inter-token-ms is {target_ms}; it must be in [0, {MOST_TARGET_MS}], 0 for no target"
         )
     return Pace(target_ms / 1000) if target_ms else None
+
+
+def _vocabulary(checkpoint: Checkpoint, size: int) -> Vocabulary:
+    """What grammars are compiled against; llguidance is imported with the first one."""
+    from dovetail.structured.vocabulary import Vocabulary
+
+    return Vocabulary.load(checkpoint.tokenizer_file, size)
 
 
 def _allocate(config: EngineConfig, prepared: Prepared, model: LoadedModel) -> tuple[Sizes, Shape]:

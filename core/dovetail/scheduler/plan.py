@@ -138,7 +138,7 @@ class Plan:
 class Commit:
     """New tokens of one sequence.
 
-    tokens   usually one; none where only a prompt was computed
+    tokens   usually one; more where a grammar forced some, none where only a prompt was computed
     finish   why it is over now, None if it goes on
     stop_id  the token that ended it, with FinishReason.STOP
     cached   with a sequence's first commit: prompt tokens taken from the cache; -1 later

@@ -15,6 +15,7 @@ sequence's slot or blocks until the last plan with a row of it has come back.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 from dovetail.cache import KVCache
 from dovetail.errors import InvalidParameter, PromptTooLong
@@ -34,6 +35,7 @@ from .settling import settle
 from .slots import I32, Slots
 
 ARRIVAL = Arrival()
+NOTHING: Mapping[int, list[int]] = {}
 
 
 class Scheduler:
@@ -176,15 +178,19 @@ class Scheduler:
             self.stats.computed_tokens += plan.num_tokens
         return plan
 
-    def commit(self, plan: Plan, tokens: I32) -> list[Commit]:
+    def commit(
+        self, plan: Plan, tokens: I32, forced: Mapping[int, list[int]] = NOTHING
+    ) -> list[Commit]:
         """Enter the tokens of the oldest plan in flight: [len(plan.sampling)] i32, in that order.
+
+        forced  index into plan.drawing -> tokens that must follow the one drawn; only where no later plan is in flight
 
         The device is done with the step. Tokens of sequences that have ended are dropped.
         """
         assert self._in_flight and plan is self._in_flight[0], "plans are committed in order"
         self._in_flight.popleft()
         self.residency.acknowledge(plan.step)
-        return settle(self.roster, plan, tokens)
+        return settle(self.roster, plan, tokens, forced)
 
     def observe(self, plan: Plan, seconds: float) -> None:
         """A step took so long: what later steps may take is decided by that."""

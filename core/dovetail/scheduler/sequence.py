@@ -32,6 +32,7 @@ class Sequence:
     published    how many of its blocks are in the tree
     frontier     the block it computes for others, and who waits for it
     awaits       the block it waits for instead of computing it itself
+    complete     its grammar lets nothing follow the tokens it has, or is about to get
     late         the device may sample a row only once the token before is known here (penalties, grammar)
     matched      what of it was in the cache when it was last asked; held by no one
     scored       prompt tokens up to here have their log-probabilities, or need none
@@ -45,6 +46,7 @@ class Sequence:
     limit: int
     stop_ids: frozenset[int]
     late: bool = False
+    complete: bool = False
     state: State = State.WAITING
     slot: int = 0
     blocks: list[int] = field(default_factory=list)
@@ -85,6 +87,6 @@ def sequence_of(request: Request, order: tuple[int, ...]) -> Sequence:
         num_prompt=num_prompt,
         limit=num_prompt + request.max_tokens,
         stop_ids=request.stop_ids,
-        late=sampling.penalised,
+        late=sampling.penalised or sampling.grammar is not None,
         scored=num_prompt - 1 if sampling.prompt_logprobs is None else 0,
     )

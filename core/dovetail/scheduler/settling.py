@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from dovetail.request import FinishReason
@@ -9,10 +11,12 @@ from dovetail.request import FinishReason
 from .plan import Commit, Plan
 from .roster import Roster
 from .sequence import Sequence, State
-from .slots import I32
+from .slots import I32, Slots
 
 
-def settle(roster: Roster, plan: Plan, tokens: I32) -> list[Commit]:
+def settle(
+    roster: Roster, plan: Plan, tokens: I32, forced: Mapping[int, list[int]]
+) -> list[Commit]:
     """Enter a step's tokens: append, publish full blocks, finish. The step has been acknowledged."""
     slots = roster.residency.slots
     drawn = plan.slots[plan.sampling]
@@ -20,7 +24,9 @@ def settle(roster: Roster, plan: Plan, tokens: I32) -> list[Commit]:
     slots.known[drawn] += 1
     slots.last_token[drawn] = tokens
     commits = append(plan, tokens)
-    roster.stats.generated_tokens += len(commits)
+    if forced:
+        append_forced(plan, slots, commits, forced)
+    roster.stats.generated_tokens += sum(len(commit.tokens) for commit in commits)
     for score in plan.scores:
         score.sequence.scored = max(score.sequence.scored, score.first + score.count)
     for row in plan.late:
@@ -45,18 +51,46 @@ def append(plan: Plan, tokens: I32) -> list[Commit]:
         sequence.tokens.append(token)
         commit = Commit(sequence, [token])
         commits.append(commit)
-        if token in sequence.stop_ids or len(sequence.tokens) >= sequence.limit:
+        if (
+            token in sequence.stop_ids
+            or len(sequence.tokens) >= sequence.limit
+            or sequence.complete
+        ):
             judge(commit, token)
         if not sequence.reported:
             report(commit)
     return commits
 
 
+def append_forced(
+    plan: Plan, slots: Slots, commits: list[Commit], forced: Mapping[int, list[int]]
+) -> None:
+    """Append what must follow a token; the next step computes it like a piece of prompt. No later step is in flight."""
+    by_sequence = {id(commit.sequence): commit for commit in commits}
+    for index, tokens in forced.items():
+        sequence = plan.drawing[index]
+        commit = by_sequence.get(id(sequence))
+        if commit is None:
+            continue
+        sequence.tokens += tokens
+        commit.tokens += tokens
+        slot = plan.slots[plan.sampling[index]]
+        slots.known[slot] += len(tokens)
+        slots.total[slot] += len(tokens)
+        slots.last_token[slot] = tokens[-1]
+        if commit.finish is None and len(sequence.tokens) >= sequence.limit:
+            commit.finish = FinishReason.LENGTH
+
+
 def judge(commit: Commit, token: int) -> None:
     """Whether a token that may end its sequence does."""
     sequence = commit.sequence
-    if token in sequence.stop_ids and sequence.num_output >= sequence.request.sampling.min_tokens:
+    sampling = sequence.request.sampling
+    enough = sequence.num_output >= sampling.min_tokens or sampling.grammar is not None
+    if token in sequence.stop_ids and enough:
         commit.finish, commit.stop_id = FinishReason.STOP, token
+    elif sequence.complete:
+        commit.finish = FinishReason.STOP
     elif len(sequence.tokens) >= sequence.limit:
         commit.finish = FinishReason.LENGTH
 

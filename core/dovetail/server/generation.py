@@ -102,6 +102,8 @@ class Generation:
                 f"at most {MAX_CHOICES} are allowed",
                 param="n" if params.n > 1 else "prompt",
             )
+        if params.grammar is not None:
+            await served.grammars.check(params.grammar)
         requests = []
         for index, prompt in enumerate(p for p in prompts for _ in range(params.n)):
             await _let_others(index)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from dovetail.engine.client import EngineClient
 from dovetail.errors import UnknownModel
+from dovetail.structured.check import GrammarCheck
 from dovetail.text.model import TextModel
 
 from .limits import MAX_BODY_BYTES
@@ -26,6 +27,7 @@ T = TypeVar("T")
 class Served:
     """A model as this server serves it.
 
+    grammars  says whether a grammar can be kept to, before a request is queued
     names  what requests may call it; answers use the name that was asked for, the first where none was
     """
 
@@ -35,6 +37,11 @@ class Served:
     metrics: Metrics
     max_body_bytes: int = MAX_BODY_BYTES
     created: int = field(default_factory=lambda: int(time.time()))
+    grammars: GrammarCheck = field(init=False)
+
+    def __post_init__(self) -> None:
+        check = GrammarCheck(self.text.tokenizer.backend, self.text.vocab_size)
+        object.__setattr__(self, "grammars", check)
 
     def name(self, asked: str | None) -> str:
         """The model's name for an answer; raises UnknownModel."""

@@ -173,7 +173,9 @@ class TextModel:
     def _stop_ids(self, params: SamplingParams) -> frozenset[int]:
         """Ids that end a sequence; raises if min_tokens forbids every id there is."""
         stop_ids = frozenset(params.stop_token_ids)
-        if not params.ignore_eos:
+        if (
+            not params.ignore_eos or params.grammar is not None
+        ):  # a grammar that is complete must end
             stop_ids |= self.eos_ids
         if params.min_tokens and len(stop_ids) >= self.vocab_size:
             raise InvalidParameter(

@@ -69,6 +69,11 @@ class Tokenizer:
             )
         return tokenizer
 
+    @property
+    def backend(self) -> tokenizers.Tokenizer:
+        """The tokenizer as the package has it."""
+        return self._backend
+
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Ids of a text. Special tokens written in the text become their ids."""
         try:  # unlike encode(), a batch lets other threads of Python run

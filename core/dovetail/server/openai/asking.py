@@ -12,6 +12,7 @@ from dovetail.sampling import SamplingParams, check_int
 from dovetail.server.limits import check_count, check_nesting
 from dovetail.text.model import TextModel
 
+from .formats import grammar_of
 from .schema import ChatRequest, CompletionRequest, Message, SamplingFields, Tool
 
 # field -> values besides null that ask for nothing
@@ -23,11 +24,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "bad_words": ([],),
     "logits_processors": ([],),
     "truncate_prompt_tokens": (),
-    "guided_json": (),
-    "guided_regex": (),
-    "guided_choice": (),
-    "guided_grammar": (),
-    "structured_outputs": (),
     "prompt_embeds": (),
     "return_token_ids": (False,),
     "return_tokens_as_token_ids": (False,),
@@ -78,7 +74,6 @@ def refuse_unsupported(asked: SamplingFields) -> None:
         value = getattr(asked, name)
         if value is not None and not any(value is h or value == h for h in harmless):
             raise UnsupportedParameter(f"{name} is not supported; leave it out", param=name)
-    _check_format(asked.response_format)
     _check_stream_options(asked)
     if asked.cache_salt is not None and len(asked.cache_salt) > MAX_SALT:
         raise InvalidParameter(
@@ -87,21 +82,6 @@ def refuse_unsupported(asked: SamplingFields) -> None:
         )
     if asked.priority is not None:
         check_int("priority", asked.priority, -(2**31), 2**31 - 1)
-
-
-def _check_format(value: Any) -> None:
-    if value is None or value == {"type": "text"}:
-        return
-    kind = value.get("type") if isinstance(value, dict) else None
-    if kind in ("json_object", "json_schema", "grammar"):
-        raise UnsupportedParameter(
-            f"response_format {kind} is not supported; use text and ask for the form in the prompt",
-            param="response_format",
-        )
-    raise InvalidParameter(
-        f'response_format must be {{"type": "text"}}, not {str(value)[:100]}',
-        param="response_format",
-    )
 
 
 def _check_stream_options(asked: SamplingFields) -> None:
@@ -162,6 +142,7 @@ def _common(asked: SamplingFields) -> dict[str, Any]:
     stop = asked.stop
     values["stop"] = (stop,) if isinstance(stop, str) else tuple(stop or ())
     values["stop_token_ids"] = tuple(asked.stop_token_ids or ())
+    values["grammar"] = grammar_of(asked)
     return values
 
 

@@ -64,6 +64,8 @@ class SamplingFields(msgspec.Struct, kw_only=True, gc=False):
     guided_regex: Any = None
     guided_choice: Any = None
     guided_grammar: Any = None
+    guided_json_object: Any = None
+    guided_whitespace_pattern: Any = None
     structured_outputs: Any = None
     prompt_embeds: Any = None
     return_token_ids: Any = None

@@ -1,0 +1,71 @@
+"""A Grammar in the language that llguidance compiles; what cannot be said in it is refused here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dovetail.errors import InvalidParameter
+
+from .grammar import Grammar
+from .lark import json_value, literal
+
+MAX_BYTES = 1 << 18
+MAX_CHOICES = 4096
+
+
+def source_of(grammar: Grammar) -> str:
+    """Lark. Raises InvalidParameter."""
+    if len(grammar.text) > MAX_BYTES:
+        raise InvalidParameter(
+            f"the {grammar.kind} has {len(grammar.text)} characters; at most {MAX_BYTES} are allowed"
+        )
+    match grammar.kind:
+        case "json_object":
+            return "start: " + json_value({"type": "object"}, space=grammar.space)
+        case "json_schema":
+            return "start: " + json_value(_schema(grammar.text), space=grammar.space)
+        case "regex":
+            return "start: " + _regex(grammar.text)
+        case "choice":
+            return "start: " + _choice(grammar.text)
+        case "lark":
+            return grammar.text
+        case kind:
+            raise InvalidParameter(f"grammars of the kind {kind} are not supported")
+
+
+def _schema(text: str) -> dict[str, Any] | bool:
+    schema = _parsed(text, "the JSON schema")
+    if not isinstance(schema, dict | bool):
+        raise InvalidParameter("the JSON schema must be an object, true or false")
+    return schema
+
+
+def _parsed(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidParameter(f"{what} is not JSON: {error}") from None
+
+
+def _regex(text: str) -> str:
+    """A regex between slashes; digits, words and their complements are ASCII's, as in a JSON schema's patterns."""
+    if not text:
+        raise InvalidParameter("the regex is empty")
+    import llguidance
+
+    return f"/{llguidance.regex_to_lark(text, 'dw')}/"
+
+
+def _choice(text: str) -> str:
+    options = _parsed(text, "the choice")
+    if not isinstance(options, list) or not options or not all(isinstance(o, str) for o in options):
+        raise InvalidParameter("the choice must be a list of at least one string")
+    if len(options) > MAX_CHOICES:
+        raise InvalidParameter(
+            f"the choice has {len(options)} strings; at most {MAX_CHOICES} are allowed"
+        )
+    if not all(options):
+        raise InvalidParameter("the choice holds an empty string, which no token spells")
+    return " | ".join(literal(option) for option in options)
