@@ -1,0 +1,1 @@
+"""Ollama's API: /api/chat, generate, embed, embeddings, tags, show, ps and version."""
