@@ -12,12 +12,17 @@ from starlette.responses import JSONResponse, Response
 from dovetail import __version__
 from dovetail.errors import DovetailError, EngineStopped
 
+from .anthropic.routes import ENDPOINTS as ANTHROPIC
 from .endpoint import Endpoint
 from .errors import answer, on_bug, on_error
 from .gate import Gate
+from .kserve import ENDPOINTS as KSERVE
+from .llama.routes import ENDPOINTS as LLAMA
 from .metrics import CONTENT_TYPE
+from .ollama.routes import ENDPOINTS as OLLAMA
 from .openai.routes import ENDPOINTS as OPENAI
 from .served import Served
+from .tgi.routes import ENDPOINTS as TGI
 
 
 def create_app(served: Served, *, api_keys: Iterable[str] = (), hosts: Iterable[str] = ()) -> Gate:
@@ -66,6 +71,11 @@ async def metrics(request: Request) -> Response:
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *OPENAI,
+    *ANTHROPIC,
+    *OLLAMA,
+    *TGI,
+    *KSERVE,
+    *LLAMA,
     Endpoint(
         method="GET",
         path="/health",

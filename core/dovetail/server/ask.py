@@ -40,6 +40,7 @@ class Ask:
     documents           for templates that take them
     open_reply          end the prompt where the assistant begins to speak (add_generation_prompt)
     continue_last       leave the last message open: the reply goes on with it
+    before              ids that go before the prompt: an earlier exchange, as tokens
     special_tokens      the tokenizer adds its own around what the template wrote
     variables           of the template, checked by `template_variables`
     salt                separates prefix caches
@@ -55,6 +56,7 @@ class Ask:
     documents: Sequence[Mapping[str, Any]] | None = None
     open_reply: bool = True
     continue_last: bool = False
+    before: Sequence[int] = ()
     special_tokens: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
     priority: int = 0

@@ -80,6 +80,6 @@ async def prompt_of(text: TextModel, ask: Ask) -> Prompt:
             **ask.variables,
         )
         ids = text.encode(prompt, add_special_tokens=ask.special_tokens, param="messages")
-        return Prompt(prompt, ids)
+        return Prompt(prompt, [*ask.before, *ids] if ask.before else ids)
 
     return await off_loop(ask.size, render)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class ModelFacts:
     size_bytes: int = 0
     modified: float = 0.0
     digest: str = ""
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 def model_facts(directory: Path, config: Mapping[str, Any]) -> ModelFacts:

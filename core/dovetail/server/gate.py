@@ -15,6 +15,7 @@ from dovetail.errors import RequestError
 from .endpoint import Endpoint
 from .errors import Answer, Draining, NotAuthorized, WrongHost, answer
 
+ID_HEADERS = (b"x-request-id", b"request-id")  # OpenAI's and Anthropic's
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -36,7 +37,8 @@ class Gate:
     ) -> None:
         self._app = app
         self._open = frozenset(e.path for e in endpoints if e.open)
-        self._errors = {_fixed(e.path): e.errors for e in endpoints if e.errors is not answer}
+        self._errors = {e.path: e.errors for e in endpoints if "{" not in e.path}
+        self._errors_below = {_fixed(e.path): e.errors for e in endpoints if "{" in e.path}
         self._hosts = frozenset(_host(host.encode()) for host in hosts)
         self._keys = [_digest(key.encode()) for key in api_keys]
         self.draining = False
@@ -56,7 +58,8 @@ class Gate:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                ids = [(name, request_id) for name in ID_HEADERS]
+                message["headers"] = [*message.get("headers", ()), *ids]
             await send(message)
 
         error = self._refusal(scope, headers)
@@ -67,8 +70,10 @@ class Gate:
 
     def _form(self, path: str) -> Answer:
         """How errors are answered on a path: in the form of the endpoint it leads to."""
-        fitting = [start for start in self._errors if path.startswith(start)]
-        return self._errors[max(fitting, key=len)] if fitting else answer
+        if path in self._errors:
+            return self._errors[path]
+        fitting = [start for start in self._errors_below if path.startswith(start)]
+        return self._errors_below[max(fitting, key=len)] if fitting else answer
 
     def _refusal(
         self, scope: Scope, headers: Mapping[bytes, bytes]
@@ -78,10 +83,9 @@ class Gate:
             if error is not None:
                 return error
         if self._keys and scope["path"] not in self._open:
-            given = headers.get(b"authorization", b"")
-            scheme, _, key = given.partition(b" ")
-            if scheme.lower() != b"bearer" or not self._known(key.strip()):
-                how = "is not one of this server's" if given else "is missing"
+            key = _key(headers)
+            if key is None or not self._known(key):
+                how = "is missing" if key is None else "is not one of this server's"
                 return NotAuthorized(f"the API key {how}; send Authorization: Bearer KEY")
         if self.draining and scope["method"] == "POST":
             return Draining("the server is stopping and takes no new requests")
@@ -111,6 +115,15 @@ class Gate:
 def _fixed(path: str) -> str:
     """What all paths of an endpoint begin with."""
     return path.partition("{")[0]
+
+
+def _key(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """The key that came, as OpenAI's clients send it or as Anthropic's do; None if there is none."""
+    given = headers.get(b"authorization")
+    if given is None:
+        return headers.get(b"x-api-key")
+    scheme, _, key = given.partition(b" ")
+    return key.strip() if scheme.lower() == b"bearer" else None
 
 
 def _host(authority: bytes) -> str:

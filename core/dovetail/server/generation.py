@@ -48,6 +48,7 @@ class Choice:
     opened     whether a first chunk has been written
     reasoning  tokens of it that were reasoning
     called     whether it has called a tool
+    tokens     ids generated so far, the one that ended it included
     """
 
     index: int
@@ -60,6 +61,7 @@ class Choice:
     opened: bool = False
     reasoning: int = 0
     called: bool = False
+    tokens: list[int] = field(default_factory=list)
     parts: list[Delta] = field(default_factory=list)
 
 
@@ -211,6 +213,7 @@ class Generation:
         known = choice.reply.num_tokens
         delta = choice.reply.feed(output)
         generated = choice.reply.num_tokens - known
+        choice.tokens += output.tokens[:generated]
         if choice.parser is not None:
             _split(choice, delta, choice.parser, generated)
         self._count(choice, output, generated)

@@ -45,7 +45,7 @@ def infill_tokens(tokenizer: Tokenizer) -> InfillTokens | None:
         if len(found) == len(spelling):
             separators = (tokenizer.id_of(separator) for _, separator in REPOSITORY)
             separator = next((token for token in separators if token is not None), None)
-            return InfillTokens(*found, separator)
+            return InfillTokens(found[0], found[1], found[2], separator)
     return None
 
 

@@ -178,7 +178,8 @@ def _model(request: Request) -> tuple[Served, str]:
     version = request.path_params.get("version", VERSION)
     if version != VERSION:
         raise UnknownModel(
-            f"{name} has no version {version[:100]!r}; it has version {VERSION} alone", param="version"
+            f"{name} has no version {version[:100]!r}; it has version {VERSION} alone",
+            param="version",
         )
     return served, name
 

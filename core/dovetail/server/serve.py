@@ -145,6 +145,7 @@ async def _served(
     """The text side, loaded while the engine starts, and the engine."""
     from dovetail.text.model import TextModel
 
+    from .facts import model_facts
     from .metrics import Metrics
     from .served import Served
 
@@ -159,6 +160,7 @@ async def _served(
         text=replace(text, max_model_len=engine.info.max_model_len),
         names=names,
         metrics=Metrics(names[0], engine.info),
+        facts=model_facts(checkpoint.directory, checkpoint.config),
         max_body_bytes=server.max_body_size,
     )
 

@@ -14,6 +14,7 @@ from dovetail.errors import UnknownModel
 from dovetail.structured.check import GrammarCheck
 from dovetail.text.model import TextModel
 
+from .facts import ModelFacts
 from .limits import MAX_BODY_BYTES
 from .metrics import Metrics
 
@@ -29,12 +30,14 @@ class Served:
 
     grammars  says whether a grammar can be kept to, before a request is queued
     names  what requests may call it; answers use the name that was asked for, the first where none was
+    facts  what the model's files say about it
     """
 
     engine: EngineClient
     text: TextModel
     names: tuple[str, ...]
     metrics: Metrics
+    facts: ModelFacts = field(default_factory=ModelFacts)
     max_body_bytes: int = MAX_BODY_BYTES
     created: int = field(default_factory=lambda: int(time.time()))
     grammars: GrammarCheck = field(init=False)

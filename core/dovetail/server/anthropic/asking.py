@@ -103,9 +103,7 @@ def _variables(asked: CountRequest, text: TextModel) -> Mapping[str, Any]:
 
 def _check_budget(asked: CountRequest, thinking: Thinking) -> None:
     if thinking.budget_tokens is None:
-        raise InvalidParameter(
-            "thinking.budget_tokens is missing", param="thinking.budget_tokens"
-        )
+        raise InvalidParameter("thinking.budget_tokens is missing", param="thinking.budget_tokens")
     check_int("thinking.budget_tokens", thinking.budget_tokens, MIN_BUDGET, MOST)
     if isinstance(asked, MessagesRequest) and thinking.budget_tokens >= asked.max_tokens:
         raise InvalidParameter(

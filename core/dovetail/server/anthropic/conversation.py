@@ -11,7 +11,9 @@ from dovetail.errors import InvalidParameter, UnsupportedParameter
 from .schema import Block, CountRequest, Message, Tool
 
 Plain = dict[str, Any]
-FAILED = "Error: "  # what a result that is an error begins with: templates have no other place for it
+FAILED = (
+    "Error: "  # what a result that is an error begins with: templates have no other place for it
+)
 CLIENT_TOOLS = (None, "custom")
 
 

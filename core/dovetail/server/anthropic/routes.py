@@ -117,9 +117,7 @@ class Answer:
         message = self._message([], generation.usage())
         return event("message_start", {"message": message}) + PING
 
-    def _event(
-        self, events: Events, choice: Choice, delta: Delta, generation: Generation
-    ) -> bytes:
+    def _event(self, events: Events, choice: Choice, delta: Delta, generation: Generation) -> bytes:
         written = events.write(delta.spoken())
         if delta.finish is None:
             return written

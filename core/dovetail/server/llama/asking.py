@@ -36,7 +36,9 @@ MAX_FILES = 1024
 MOST = 2**31 - 1
 
 
-def sampling_of(asked: CompletionFields, text: TextModel, *, no: tuple[int, ...] = ()) -> SamplingParams:
+def sampling_of(
+    asked: CompletionFields, text: TextModel, *, no: tuple[int, ...] = ()
+) -> SamplingParams:
     """How to draw; no: ids that end the text besides the model's own."""
     for name, harmless in REFUSED.items():
         value = getattr(asked, name)

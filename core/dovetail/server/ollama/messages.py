@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -45,10 +46,8 @@ def _plain(message: Message, place: str) -> Plain:
 def _call(call: ToolCall, index: int) -> Plain:
     arguments = call.function.arguments or {}
     if isinstance(arguments, str):
-        try:
+        with contextlib.suppress(ValueError, RecursionError):  # templates write text as it is
             arguments = json.loads(arguments)
-        except (ValueError, RecursionError):
-            pass  # templates write text as it is
     function = {"name": call.function.name, "arguments": arguments}
     return {"id": call.id or f"call_{index}", "type": "function", "function": function}
 
