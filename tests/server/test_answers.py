@@ -12,9 +12,10 @@ from dovetail.request import FinishReason
 from dovetail.server.generation import Usage
 from dovetail.server.openai.chat import ChatAnswer
 from dovetail.server.openai.schema import ChatRequest
+from dovetail.text.calls.hermes import HERMES
+from dovetail.text.calls.reader import Reader
 from dovetail.text.parts import CallStart
 from dovetail.text.reply import Delta
-from dovetail.text.speech import HermesParser
 
 TEXT = 'Let me see.\n<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>\n'
 TEXT += '<tool_call>\n{"name": "mul", "arguments": {"b": 2}}\n</tool_call>'
@@ -28,7 +29,7 @@ class Generation:
     def __init__(self, text: str, finish: FinishReason, *, parallel: bool) -> None:
         pieces = [text[i : i + 3] for i in range(0, len(text), 3)]
         parts = [Delta(piece) for piece in pieces] + [Delta("", finish=finish)]
-        parser = HermesParser(parallel=parallel)
+        parser = Reader(calls=HERMES, tools={"add": {}, "mul": {}}, parallel=parallel)
         for part in parts:
             part.split(parser)
         called = any(isinstance(p, CallStart) for part in parts for p in part.spoken())

@@ -220,7 +220,9 @@ class Generation:
         choice.timing.tokens(len(output.tokens))
         if delta.finish is not None:
             choice.timing.finished(delta.finish)
-            if output.finish is None:  # a stop string: the engine does not know of it
+            if (
+                output.finish is None
+            ):  # a stop string or the one call: the engine does not know of it
                 choice.stream.cancel()
         return delta
 
@@ -252,6 +254,8 @@ def _split(choice: Choice, delta: Delta, parser: Parser, generated: int) -> None
     if parser.reasoning:
         choice.reasoning += generated
     delta.split(parser)
+    if parser.done and delta.finish is None:  # the one call that was wanted is over
+        delta.finish = choice.reply.finish = FinishReason.STOP
     choice.called = choice.called or any(isinstance(part, CallStart) for part in delta.parts)
 
 

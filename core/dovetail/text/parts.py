@@ -68,10 +68,13 @@ class Parser(Protocol):
     """Takes the text of one reply apart, however it is cut into pieces.
 
     reasoning  whether what comes next is read as reasoning, as far as is known
+    done       the one call that was wanted is over: nothing that follows is read
     """
 
     @property
     def reasoning(self) -> bool: ...
+    @property
+    def done(self) -> bool: ...
 
     def push(self, text: str) -> Sequence[Part]:
         """What the new text makes certain."""

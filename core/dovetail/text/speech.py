@@ -1,58 +1,73 @@
-"""Which way of writing calls a model has, told from its chat template."""
+"""How a model writes reasoning and calls: told from its chat template, or named by whoever serves it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .parts import CallArguments, CallEnd, CallStart, Part, Speech, Text
+from .calls.grammar import special_tokens
+from .calls.reader import Reader
+from .calls.table import Chosen, choose
 from .template import ChatTemplate
 from .tokenizer import Tokenizer
-from .tools import Found, ToolParser, tag_ids, writes_calls
 
 
-class Hermes:
-    """Calls as Hermes and Qwen write them; see tools.py."""
+class Spoken:
+    """A Speech of the formats that were chosen for a model.
 
-    takes_tools = True
+    chosen       the formats, and why
+    takes_tools  its template renders tools and its calls can be read
+    keep         ids of special tokens that the formats consist of
+    """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.keep = tag_ids(tokenizer)
+    def __init__(self, chosen: Chosen, tokenizer: Tokenizer, *, renders_tools: bool) -> None:
+        self.chosen = chosen
+        self.takes_tools = renders_tools and chosen.calls is not None
+        ids = map(tokenizer.id_of, special_tokens(chosen.calls, chosen.reasoning))
+        self.keep = [token for token in ids if token is not None]
 
     def parser(
         self, prompt: str, tools: Sequence[Mapping[str, Any]], *, parallel: bool
-    ) -> HermesParser | None:
-        """As Speech.parser: only where tools were offered."""
-        return HermesParser(parallel=parallel) if tools else None
+    ) -> Reader | None:
+        """As Speech.parser."""
+        calls, reasoning = self.chosen.calls, self.chosen.reasoning
+        if reasoning is None and not (calls is not None and (tools or calls.whole)):
+            return None
+        return Reader(
+            calls=calls,
+            reasoning=reasoning,
+            tools=schemas(tools),
+            parallel=parallel,
+            opened=reasoning is not None and reasoning.opened_by(prompt),
+        )
 
 
-class HermesParser:
-    """A ToolParser whose finds are parts."""
-
-    reasoning = False
-
-    def __init__(self, *, parallel: bool) -> None:
-        self._parser = ToolParser(parallel=parallel)
-
-    def push(self, text: str) -> list[Part]:
-        """As Parser.push."""
-        return self._parts(self._parser.num_calls, self._parser.push(text))
-
-    def flush(self) -> list[Part]:
-        """As Parser.flush."""
-        return self._parts(self._parser.num_calls, self._parser.flush())
-
-    def _parts(self, number: int, found: Found) -> list[Part]:
-        parts: list[Part] = [Text(found.text)] if found.text else []
-        for index, call in enumerate(found.calls, start=number):
-            parts.append(CallStart(index, call.id, call.name))
-            parts.append(CallArguments(index, call.arguments))
-            parts.append(CallEnd(index))
-        return parts
+def schemas(tools: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Tools by name -> JSON schema of their parameters."""
+    functions = (tool["function"] for tool in tools)
+    return {function["name"]: function.get("parameters") or {} for function in functions}
 
 
-def speech_of(template: ChatTemplate | None, tokenizer: Tokenizer) -> Speech | None:
-    """How a model with this template writes; None if it writes plain text alone."""
-    if template is not None and writes_calls(template):
-        return Hermes(tokenizer)
-    return None
+def speech_of(
+    template: ChatTemplate | None,
+    tokenizer: Tokenizer,
+    *,
+    calls: str | None = None,
+    reasoning: str | None = None,
+) -> Spoken | None:
+    """How a model with this template writes; None if it writes plain text alone.
+
+    calls, reasoning  names of formats that hold whatever the template says
+
+    Raises ConfigError for a name that is none.
+    """
+    renders_tools = template is not None and template.takes_tools
+    chosen = choose(
+        template.source if template is not None else None,
+        takes_tools=renders_tools,
+        calls=calls,
+        reasoning=reasoning,
+    )
+    if chosen.calls is None and chosen.reasoning is None:
+        return None
+    return Spoken(chosen, tokenizer, renders_tools=renders_tools)
