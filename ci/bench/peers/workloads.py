@@ -189,7 +189,9 @@ SUITES: dict[str, tuple[Workload, ...]] = {
 async def measure(workload: Workload, asker: Asker, seed: int) -> dict[str, Any]:
     """Run a workload once and sum it up: tokens per second, and waits in milliseconds."""
     started = time.perf_counter()
-    draws = random.Random(f"{workload.name} {seed}")  # another workload's prompts are never met again
+    draws = random.Random(
+        f"{workload.name} {seed}"
+    )  # another workload's prompts are never met again
     replies = await workload.run(asker, draws)
     return {"workload": workload.name, **summary(replies, time.perf_counter() - started)}
 
