@@ -54,7 +54,9 @@ class Gate:
             return
         headers = dict(scope["headers"])
         request_id = _request_id(headers.get(b"x-request-id"))
-        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id.decode()
+        state["owner"] = ""
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dovetail.engine.client import EngineClient
 from dovetail.errors import UnknownModel
@@ -15,6 +15,7 @@ from dovetail.structured.check import GrammarCheck
 from dovetail.text.model import TextModel
 
 from .facts import ModelFacts
+from .kept import Kept
 from .limits import MAX_BODY_BYTES
 from .metrics import Metrics
 
@@ -28,9 +29,10 @@ T = TypeVar("T")
 class Served:
     """A model as this server serves it.
 
-    grammars  says whether a grammar can be kept to, before a request is queued
-    names  what requests may call it; answers use the name that was asked for, the first where none was
-    facts  what the model's files say about it
+    grammars   says whether a grammar can be kept to, before a request is queued
+    names      what requests may call it; answers use the name that was asked for, the first where none was
+    responses  that clients may come back to
+    facts      what the files of the model say about it
     """
 
     engine: EngineClient
@@ -39,6 +41,7 @@ class Served:
     metrics: Metrics
     facts: ModelFacts = field(default_factory=ModelFacts)
     max_body_bytes: int = MAX_BODY_BYTES
+    responses: Kept[Any] = field(default_factory=Kept)
     created: int = field(default_factory=lambda: int(time.time()))
     grammars: GrammarCheck = field(init=False)
 

@@ -9,6 +9,7 @@ import msgspec
 
 from dovetail.errors import InvalidParameter, UnsupportedParameter
 from dovetail.sampling import SamplingParams, check_int
+from dovetail.server.ask import ToolChoice
 from dovetail.server.limits import check_count, check_nesting
 from dovetail.text.model import TextModel
 
@@ -48,6 +49,8 @@ MAX_MESSAGES = 8192
 MAX_TOOLS = 1024
 MAX_METADATA = 16  # OpenAI's, as are its pairs of at most 64 and 512 characters
 MAX_METADATA_BYTES = 64 << 10
+MAX_METADATA_KEY, MAX_METADATA_VALUE = 64, 512
+TIERS = ("auto", "default", "flex", "priority", "scale")
 PASSED = (
     "temperature",
     "top_p",
@@ -70,10 +73,7 @@ PASSED = (
 def refuse_unsupported(asked: SamplingFields) -> None:
     """Raise UnsupportedParameter for the first field that this server cannot honour."""
     more = REFUSED_CHAT if isinstance(asked, ChatRequest) else REFUSED_COMPLETION
-    for name, harmless in (*REFUSED.items(), *more.items()):
-        value = getattr(asked, name)
-        if value is not None and not any(value is h or value == h for h in harmless):
-            raise UnsupportedParameter(f"{name} is not supported; leave it out", param=name)
+    refuse(asked, {**REFUSED, **more})
     _check_stream_options(asked)
     if asked.cache_salt is not None and len(asked.cache_salt) > MAX_SALT:
         raise InvalidParameter(
@@ -82,6 +82,23 @@ def refuse_unsupported(asked: SamplingFields) -> None:
         )
     if asked.priority is not None:
         check_int("priority", asked.priority, -(2**31), 2**31 - 1)
+
+
+def refuse(asked: Any, fields: Mapping[str, tuple[Any, ...]]) -> None:
+    """Raise UnsupportedParameter for the first of the fields that asks for something; field -> values that do not."""
+    for name, harmless in fields.items():
+        value = getattr(asked, name)
+        if value is not None and not any(value is h or value == h for h in harmless):
+            raise UnsupportedParameter(f"{name} is not supported; leave it out", param=name)
+
+
+def check_service_tier(given: str | None) -> None:
+    """Raise for what is no tier of OpenAI's. All are served alike; answers say "default"."""
+    if given is not None and given not in TIERS:
+        raise InvalidParameter(
+            f"service_tier is {given[:100]!r}; it must be one of {', '.join(TIERS)}",
+            param="service_tier",
+        )
 
 
 def _check_stream_options(asked: SamplingFields) -> None:
@@ -148,22 +165,35 @@ def _common(asked: SamplingFields) -> dict[str, Any]:
 
 def check_free_form(asked: ChatRequest) -> None:
     """Bound number and nesting in fields that may hold anything."""
-    _check_metadata(bytes(asked.metadata))
+    metadata_of(asked.metadata)
+    check_service_tier(asked.service_tier)
     check_nesting("documents", asked.documents)
     check_conversation(asked.messages, asked.tools)
 
 
-def _check_metadata(given: bytes) -> None:
-    """At most 16 pairs; nothing is done with them."""
-    if len(given) > MAX_METADATA_BYTES:
+def metadata_of(given: msgspec.Raw) -> dict[str, str]:
+    """OpenAI's metadata: at most 16 pairs of texts. Raises InvalidParameter."""
+    if len(bytes(given)) > MAX_METADATA_BYTES:
         raise InvalidParameter(
-            f"metadata has {len(given)} bytes; at most {MAX_METADATA_BYTES} are allowed, in {MAX_METADATA} pairs",
+            f"metadata has {len(bytes(given))} bytes; at most {MAX_METADATA_BYTES} are allowed, in {MAX_METADATA} pairs",
             param="metadata",
         )
     metadata = msgspec.json.decode(given)
     if metadata is not None and not isinstance(metadata, dict):
         raise InvalidParameter("metadata must be an object", param="metadata")
     check_count("metadata", metadata, MAX_METADATA)
+    for key, value in (metadata or {}).items():
+        if len(key) > MAX_METADATA_KEY:
+            raise InvalidParameter(
+                f"metadata has a key of {len(key)} characters; at most {MAX_METADATA_KEY} are allowed",
+                param="metadata",
+            )
+        if not isinstance(value, str) or len(value) > MAX_METADATA_VALUE:
+            raise InvalidParameter(
+                f"metadata.{key} must be a text of at most {MAX_METADATA_VALUE} characters",
+                param="metadata",
+            )
+    return metadata or {}
 
 
 def check_conversation(messages: Sequence[Message] | None, tools: Sequence[Tool] | None) -> None:
@@ -173,3 +203,26 @@ def check_conversation(messages: Sequence[Message] | None, tools: Sequence[Tool]
     check_nesting("tools", [tool.function.parameters for tool in tools or ()])
     arguments = [call.function.arguments for m in messages or () for call in m.tool_calls or ()]
     check_nesting("messages", arguments)
+
+
+def tool_choice_of(given: Any, tools: bool) -> ToolChoice:
+    """OpenAI's tool_choice; tools: whether there are any."""
+    if given is not None and given != "none" and not tools:
+        raise InvalidParameter(
+            "tool_choice is allowed only together with tools", param="tool_choice"
+        )
+    if given is None or given == "auto":
+        return ToolChoice()
+    if given == "none":
+        return ToolChoice("none")
+    if given == "required":
+        return ToolChoice("required")
+    function = given.get("function") if isinstance(given, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if isinstance(name, str):
+        return ToolChoice("required", name)
+    raise InvalidParameter(
+        'tool_choice must be "auto", "none", "required" or {"type": "function", "function": {"name": ...}}, '
+        f"not {str(given)[:100]!r}",
+        param="tool_choice",
+    )

@@ -10,9 +10,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dovetail.errors import InvalidParameter
 from dovetail.request import FinishReason
-from dovetail.server.ask import Ask, ToolChoice, template_variables
+from dovetail.server.ask import Ask, template_variables
 from dovetail.server.conversation import converse
 from dovetail.server.generation import Choice, Generation
 from dovetail.server.limits import read_json
@@ -21,9 +20,15 @@ from dovetail.server.sse import begin, encode
 from dovetail.text.parts import Block, Call, CallArguments, CallStart, Part, Reasoning, Text, joined
 from dovetail.text.reply import Delta, Scored
 
-from .asking import check_free_form, refuse_unsupported, sampling_of_chat, wants_usage
+from .asking import (
+    check_free_form,
+    refuse_unsupported,
+    sampling_of_chat,
+    tool_choice_of,
+    wants_usage,
+)
 from .chunks import DONE, Chunks, usage_fields
-from .logprobs import chat_entries
+from .logprobs import chat_entries, shown
 from .messages import plain_messages, plain_tools
 from .schema import ChatRequest
 
@@ -68,28 +73,6 @@ def ask_of(asked: ChatRequest, served: Served, size: int) -> Ask:
     )
 
 
-def tool_choice_of(given: Any, tools: bool) -> ToolChoice:
-    """OpenAI's tool_choice; tools: whether there are any."""
-    if given is not None and given != "none" and not tools:
-        raise InvalidParameter(
-            "tool_choice is allowed only together with tools", param="tool_choice"
-        )
-    if given is None or given == "auto":
-        return ToolChoice()
-    if given == "none":
-        return ToolChoice("none")
-    if given == "required":
-        return ToolChoice("required")
-    name = given.get("function", {}).get("name") if isinstance(given, dict) else None
-    if isinstance(name, str):
-        return ToolChoice("required", name)
-    raise InvalidParameter(
-        'tool_choice must be "auto", "none", "required" or {"type": "function", "function": {"name": ...}}, '
-        f"not {str(given)[:100]!r}",
-        param="tool_choice",
-    )
-
-
 class ChatAnswer:
     """Writes the answer to one request."""
 
@@ -115,7 +98,7 @@ class ChatAnswer:
             yield self._chunks.usage(generation.usage()) + DONE
 
     def _event(self, choice: Choice, delta: Delta) -> bytes:
-        index, scored = choice.index, _shown(delta)
+        index, scored = choice.index, shown(delta)
         out: list[bytes] = []
         if not choice.opened:
             choice.opened = True
@@ -159,7 +142,7 @@ class ChatAnswer:
         return Response(encode(body), media_type="application/json")
 
     def _choice(self, choice: Choice) -> dict[str, Any]:
-        scored = [item for delta in choice.parts for item in _shown(delta)]
+        scored = [item for delta in choice.parts for item in shown(delta)]
         return {
             "index": choice.index,
             "message": _message(joined(part for delta in choice.parts for part in delta.spoken())),
@@ -185,14 +168,6 @@ def _finish(choice: Choice, finish: FinishReason | None) -> str | None:
     if finish is FinishReason.STOP and choice.called:
         return "tool_calls"
     return None if finish is None else finish.value
-
-
-def _shown(delta: Delta) -> Sequence[Scored]:
-    """The scored tokens but the one that ended the reply without being part of it."""
-    scored = delta.scored
-    if scored and isinstance(delta.stopped, int) and scored[-1].start == scored[-1].end:
-        return scored[:-1]
-    return scored
 
 
 def _part(part: Part) -> bytes:

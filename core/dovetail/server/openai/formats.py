@@ -23,7 +23,7 @@ Space = str | None
 def grammar_of(asked: SamplingFields) -> Grammar | None:
     """What a request says its reply must look like; None where it says nothing. Raises RequestError."""
     given: dict[str, Grammar] = {}
-    if (grammar := _of_format(asked.response_format)) is not None:
+    if (grammar := of_format(asked.response_format)) is not None:
         given["response_format"] = grammar
     given |= _of_structured(asked.structured_outputs)
     given |= _of_guided(asked)
@@ -38,7 +38,8 @@ def grammar_of(asked: SamplingFields) -> Grammar | None:
 # ---------------------------------------------------------------------------------------------- response_format
 
 
-def _of_format(value: Any) -> Grammar | None:
+def of_format(value: Any) -> Grammar | None:
+    """Of response_format. Raises RequestError."""
     if value is None:
         return None
     kind = value.get("type") if isinstance(value, dict) else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dovetail.request import TokenLogprobs
-from dovetail.text.reply import Scored
+from dovetail.text.reply import Delta, Scored
 from dovetail.text.tokenizer import Tokenizer
 
 LOWEST = -9999.0  # JSON has no -inf
@@ -15,6 +15,14 @@ LOWEST = -9999.0  # JSON has no -inf
 def finite(value: float) -> float:
     """A log-probability that JSON can carry."""
     return value if value > LOWEST else LOWEST
+
+
+def shown(delta: Delta) -> Sequence[Scored]:
+    """The scored tokens but the one that ended the reply without being part of it."""
+    scored = delta.scored
+    if scored and isinstance(delta.stopped, int) and scored[-1].start == scored[-1].end:
+        return scored[:-1]
+    return scored
 
 
 def chat_entries(tokenizer: Tokenizer, scored: Sequence[Scored]) -> list[dict[str, Any]]:

@@ -71,16 +71,19 @@ def _content(content: str | list[ContentPart] | None, place: str) -> str | None:
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    """A call with its arguments as an object, where they are one: templates write them as JSON themselves."""
-    arguments = call.function.arguments
-    if isinstance(arguments, str):
-        try:
-            decoded = json.loads(arguments) if arguments.strip() else {}
-        except (ValueError, RecursionError):
-            decoded = None
-        arguments = decoded if isinstance(decoded, dict) else arguments
-    function = {"name": call.function.name, "arguments": arguments}
+    function = {"name": call.function.name, "arguments": arguments_of(call.function.arguments)}
     return {"id": call.id, "type": "function", "function": function}
+
+
+def arguments_of(given: str | dict[str, Any]) -> str | dict[str, Any]:
+    """A call's arguments as an object, where they are one: templates write them as JSON themselves."""
+    if not isinstance(given, str):
+        return given
+    try:
+        decoded = json.loads(given) if given.strip() else {}
+    except (ValueError, RecursionError):
+        return given
+    return decoded if isinstance(decoded, dict) else given
 
 
 def plain_tools(tools: Sequence[Tool] | None) -> list[dict[str, Any]]:
