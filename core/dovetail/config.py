@@ -21,6 +21,9 @@ class EngineConfig:
     precision               "accurate" or "fast", where the platform has that option
     dtype                   "auto", "f32", "bf16" or "f16": type of the computation
     quantization            None keeps weights as stored; "int8" per channel, "int4" in groups
+    weight_cache            directory that keeps quantised weights between starts; "off" keeps none, None takes the user's
+                            cache directory
+    weight_cache_size       bytes it may hold
     kv_cache_dtype          "auto" or a cache form of the device
     max_model_len           tokens of context, prompt and output together
     max_num_seqs            sequences that may run at once
@@ -43,6 +46,8 @@ class EngineConfig:
     precision: str | None = None
     dtype: str = "auto"
     quantization: str | None = None
+    weight_cache: str | None = None
+    weight_cache_size: int | None = None
     kv_cache_dtype: str = "auto"
     max_model_len: int | None = None
     max_num_seqs: int | None = None

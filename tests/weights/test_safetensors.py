@@ -102,7 +102,7 @@ def test_view_is_the_mapped_file_and_not_writable(directory):
     base = view
     while isinstance(base, np.ndarray):
         base = base.base
-    assert isinstance(base, mmap.mmap)
+    assert isinstance(base, memoryview) and isinstance(base.obj, mmap.mmap)
     assert not view.flags.writeable
     with path.open("r+b") as file:
         file.seek(tensors["a"].offset)
@@ -219,12 +219,12 @@ HEADER = json.loads(VALID[8 : 8 + struct.unpack("<Q", VALID[:8])[0]])
 def accepts(path: Path) -> bool:
     """Open and read every byte: True, or False with a CheckpointError. Anything else fails the test."""
     try:
-        tensors, data = open_file(path)
+        tensors, mapped = open_file(path)
     except CheckpointError as error:
         assert str(path) in str(error)
         return False
     for tensor in tensors.values():
-        assert tensor.offset + tensor.num_bytes <= len(data)
+        assert tensor.offset + tensor.num_bytes <= len(mapped.data)
     for array in read_all(path).values():
         array.tobytes()
     return True

@@ -187,6 +187,13 @@ ENGINE = (
         parse=one_of("int8", "int4"),
         metavar="FORM",
     ),
+    Option(
+        name="weight_cache",
+        help="directory for quantised weights, or off",
+        parse=filled,
+        metavar="DIR",
+    ),
+    Option(name="weight_cache_size", help="that it may hold: 20G", parse=size, metavar="SIZE"),
     Option(name="kv_cache_dtype", help="auto, f32, bf16, u8, ...", metavar="TYPE"),
     Option(name="max_model_len", help="tokens of context", parse=between(1, MOST), metavar="N"),
     Option(name="max_num_seqs", help="sequences at once", parse=between(1, 65_536), metavar="N"),

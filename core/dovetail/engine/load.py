@@ -29,6 +29,7 @@ from dovetail.scheduler import Pace, Priority, Scheduler
 from dovetail.weights.checkpoint import Checkpoint
 from dovetail.weights.forms import choose_forms
 from dovetail.weights.source import open_source
+from dovetail.weights.weight_cache import WeightCache
 
 from .client import EngineInfo
 from .engine import Engine
@@ -121,9 +122,13 @@ def load_engine(
     model: LoadedModel | None = None
     try:
         with _way_out("take a smaller model or fewer bits (--quantization)"):
-            model = device.load(prepared.graph, open_source(prepared.graph, checkpoint))
+            cache = WeightCache.named(config.weight_cache, config.weight_cache_size)
+            source = open_source(prepared.graph, checkpoint, cache=cache)
+            model = device.load(prepared.graph, source)
         registration.check(model, LoadedModel, prepared.selection.platform.name)  # type: ignore[type-abstract]
-        return _assemble(config, checkpoint, prepared, model)
+        engine = _assemble(config, checkpoint, prepared, model)
+        source.close()  # what the platform has packed is there twice; what it reads in place comes back
+        return engine
     except BaseException:
         if model is not None:
             model.close()

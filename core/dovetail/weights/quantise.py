@@ -20,6 +20,8 @@ ReadRows = Callable[[slice], F32Array]
 
 BLOCK_ELEMENTS = 1 << 18
 GROUPS = (128, 64, 32)
+QUANTISER = 1
+"""Raised with every change of what `quantise` makes of a matrix: planes kept on disk are of no use then."""
 
 
 class NotFinite(ValueError):

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from dovetail.errors import CheckpointError
 
 from .json_file import parse_object, read_object
+from .mapping import FileMap
 
 MAX_HEADER_BYTES = 100_000_000
 MAX_AXES = 16
 MAX_NUMBERS = 1 << 56
-Bytes = NDArray[np.uint8]
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -73,7 +73,7 @@ class Tensors(Mapping[str, Tensor]):
     """All tensors of a checkpoint by name; `view` maps one. Safe to use from several threads."""
 
     def __init__(
-        self, directory: Path, tensors: Mapping[str, Tensor], maps: Mapping[Path, Bytes]
+        self, directory: Path, tensors: Mapping[str, Tensor], maps: Mapping[Path, FileMap]
     ) -> None:
         self.directory = directory
         self._tensors = dict(tensors)
@@ -91,8 +91,22 @@ class Tensors(Mapping[str, Tensor]):
     def view(self, name: str) -> NDArray[np.generic]:
         """The tensor as a read-only view of the mapped file; not aligned where the file is not."""
         tensor = self._tensors[name]
-        data = self._maps[tensor.file][tensor.offset : tensor.offset + tensor.num_bytes]
+        data = self._maps[tensor.file].data[tensor.offset : tensor.offset + tensor.num_bytes]
         return data.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that hold them."""
+        return tuple(self._maps)
+
+    def forget(self, *names: str) -> None:
+        """Take the pages of these tensors out of memory, of all if none is named; views of them stay good."""
+        for name in names:
+            tensor = self._tensors[name]
+            end = tensor.offset + tensor.num_bytes
+            self._maps[tensor.file].forget(tensor.offset, end)
+        for mapped in () if names else self._maps.values():
+            mapped.forget()
 
 
 def open_tensors(directory: Path) -> Tensors:
@@ -102,7 +116,7 @@ def open_tensors(directory: Path) -> Tensors:
     return _from_index(directory)
 
 
-def open_file(path: Path) -> tuple[dict[str, Tensor], Bytes]:
+def open_file(path: Path) -> tuple[dict[str, Tensor], FileMap]:
     """Read and check one file's header; its tensors, and the whole file mapped read-only."""
     if not path.is_file():
         raise CheckpointError(f"{path} is missing or no regular file")
@@ -110,11 +124,10 @@ def open_file(path: Path) -> tuple[dict[str, Tensor], Bytes]:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             header, start = _read_header(path, file.read(8), file, size)
-            mapped = np.memmap(file, dtype=np.uint8, mode="r", shape=(size,))
+            mapped = FileMap(file.fileno(), size)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    # A plain array over the map: memmap's own class makes every slice slower and adds nothing.
-    return _check_header(path, header, start, size), np.asarray(mapped)
+    return _check_header(path, header, start, size), mapped
 
 
 def _read_header(path: Path, prefix: bytes, file: Any, size: int) -> tuple[Mapping[str, Any], int]:
@@ -247,7 +260,7 @@ def _shard_name(index: Path, name: str, shard: Any) -> str:
 def _join(directory: Path, wanted: Mapping[Path, list[str] | None]) -> Tensors:
     """Tensors of several files; None takes all of a file's."""
     tensors: dict[str, Tensor] = {}
-    maps: dict[Path, Bytes] = {}
+    maps: dict[Path, FileMap] = {}
     for file, names in wanted.items():
         found, maps[file] = open_file(file)
         for name in found if names is None else names:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +17,9 @@ from .checkpoint import Checkpoint
 from .forms import STORED
 from .progress import Progress
 from .quantise import BLOCK_ELEMENTS, F32Array, NotFinite, Planes, quantise
+from .quantised import QuantisedWeights
 from .safetensors import DTYPES, Tensors, open_tensors
+from .weight_cache import WeightCache
 
 log = logging.getLogger("dovetail.weights")
 
@@ -29,10 +30,15 @@ _MOST_NAMED = 5
 
 
 def open_source(
-    graph: Graph, checkpoint: Checkpoint, *, progress: bool | None = None
+    graph: Graph,
+    checkpoint: Checkpoint,
+    *,
+    cache: WeightCache | None = None,
+    progress: bool | None = None,
 ) -> CheckpointSource:
     """Check that the checkpoint has every weight of the graph in its shape, and open it for reading.
 
+    cache     where quantised weights are kept between starts
     progress  show how much has been read; None shows it on a terminal only
 
     Raises CheckpointError that names the missing tensors, or the file, the tensor and both shapes.
@@ -41,7 +47,7 @@ def open_source(
     _check_missing(graph, tensors, checkpoint)
     for weight in graph.weights.values():
         _check_weight(weight, tensors)
-    source = CheckpointSource(graph, tensors, progress=progress)
+    source = CheckpointSource(graph, tensors, cache=cache, progress=progress)
     _warn_unused(source)
     return source
 
@@ -50,14 +56,21 @@ class CheckpointSource:
     """Reads, joins, converts and quantises weights: a WeightSource of the contract (platform.py).
 
     What is stored as it is wanted comes as a view of the file. Dense conversions are made anew for the rows of each
-    read. A quantised weight is computed once and kept as long as the source lives.
+    read. Quantised weights are computed once, or mapped from the cache, and kept as long as the source lives.
     """
 
-    def __init__(self, graph: Graph, tensors: Tensors, *, progress: bool | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        tensors: Tensors,
+        *,
+        cache: WeightCache | None = None,
+        progress: bool | None = None,
+    ) -> None:
         self._weights = graph.weights
         self._tensors = tensors
-        self._quantised: dict[str, Planes] = {}
-        self._locks = {name: threading.Lock() for name in graph.weights}
+        quantised = [w for w in graph.weights.values() if w.form.kind != "dense"]
+        self._quantised = QuantisedWeights(quantised, self._quantise, tensors.files, cache)
         total = sum(data_bytes(weight) for weight in graph.weights.values())
         self._progress = Progress("loading weights", total, show=progress)
 
@@ -82,15 +95,16 @@ class CheckpointSource:
         if weight.form.kind == "dense":
             data = self._dense(weight, rows)
         else:
-            data = self._planes(weight)[plane][rows]
+            data = self._quantised.planes(name)[plane][rows]
         if plane == "data":
             self._progress.advance(data.nbytes)
         return _read_only(data)
 
     def close(self) -> None:
-        """Take the progress bar off and forget what was quantised. Arrays that were read stay valid."""
+        """Take the progress bar off and every page out of memory that a file has. Arrays that were read stay valid."""
         self._progress.close()
-        self._quantised.clear()
+        self._quantised.close()
+        self._tensors.forget()
 
     def _dense(self, weight: Weight, rows: slice) -> NDArray[np.generic]:
         """Rows of a dense weight in the dtype of its form."""
@@ -124,13 +138,6 @@ class CheckpointSource:
                 yield self._tensors.view(part)[low:high]
             first += length
 
-    def _planes(self, weight: Weight) -> Planes:
-        """All planes of a quantised weight, computed by whoever asks first."""
-        with self._locks[weight.name]:
-            if weight.name not in self._quantised:
-                self._quantised[weight.name] = self._quantise(weight)
-            return self._quantised[weight.name]
-
     def _quantise(self, weight: Weight) -> Planes:
         outputs, inputs = weight.shape
 
@@ -148,6 +155,8 @@ class CheckpointSource:
             raise CheckpointError(
                 f"{self._where(weight)}: {error}, so it cannot be quantised to {weight.form}"
             ) from None
+        finally:
+            self._tensors.forget(*weight.parts)
 
     def _where(self, weight: Weight) -> str:
         return f"{self._tensors[weight.parts[0]].file}: tensor {' + '.join(weight.parts)}"
