@@ -52,7 +52,7 @@ class EngineConfig:
     max_model_len: int | None = None
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
-    target_inter_token_ms: float = 250.0
+    target_inter_token_ms: float = 350.0
     kv_cache_memory: int | None = None
     block_size: int | None = None
     enable_prefix_caching: bool = True

@@ -26,6 +26,7 @@ class Request:
     stop_ids    ids that end the sequence: end-of-sequence ids (unless ignored) and stop_token_ids
     seed        key of the draws: never None here
     priority    lower goes first
+    breakers    token ids of sampling.dry_sequence_breakers: whole breakers, and beginnings with what completes them
     salt        separates prefix caches: requests share cached blocks only where it is equal
     """
 
@@ -37,6 +38,7 @@ class Request:
     seed: int = 0
     priority: int = 0
     salt: str = ""
+    breakers: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

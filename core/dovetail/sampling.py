@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import InvalidParameter
+from .sampler_names import checked_order
 from .structured.grammar import Grammar
 
 MAX_LOGPROBS = 20
 MAX_STOP = 16
 MAX_N = 128
+MAX_BREAKERS, MAX_BREAKER_LENGTH = 16, 40
+BREAKERS = ("\n", ":", '"', "*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
-    """Sampling parameters of a request; the names are OpenAI's and vLLM's.
+    """Sampling parameters of a request; the names are OpenAI's, vLLM's and llama.cpp's.
 
     temperature         0 takes the most likely token; at most 2
     top_k               keep the k most likely; 0 or -1 keeps all
@@ -39,6 +42,24 @@ class SamplingParams:
     skip_special_tokens          leave special tokens out of the text
     grammar                      what the output must look like; where it is complete the sequence ends, min_tokens and
                                  ignore_eos notwithstanding
+
+    llama.cpp's, with its defaults (docs/sampling.md). A request that sets any of them but the DRY ones and repeat_last_n
+    has its samplers applied in llama.cpp's order, in which the temperature comes last.
+
+    top_n_sigma         keep what is within this many standard deviations of the largest logit; 0 or less keeps all
+    typical_p           keep the smallest set around the expected surprise whose probability exceeds it; 1 keeps all
+    xtc_probability     how often all tokens that reach xtc_threshold but the least likely of them are dropped, [0, 1]
+    xtc_threshold       above 0.5 there are never two such tokens
+    dynatemp_range      the temperature varies by this much around `temperature` with the entropy; 0: it does not
+    dynatemp_exponent   how it follows the entropy
+    mirostat            1 or 2 keeps the surprise of tokens near mirostat_tau (bits), in place of all that truncates; 0 does not
+    mirostat_eta        how fast
+    dry_multiplier      penalty of a token that would continue a repetition; 0: none
+    dry_base            factor by which it grows with each token that the repetition is longer than dry_allowed_length
+    dry_penalty_last_n  tokens that are looked at for repetitions, -1 for all
+    dry_sequence_breakers  strings that no repetition reaches over, at most 16
+    repeat_last_n       tokens that the three penalties count, -1 for all
+    samplers            which samplers are applied, in this order; None for all of them in llama.cpp's
     """
 
     temperature: float = 1.0
@@ -61,6 +82,22 @@ class SamplingParams:
     include_stop_str_in_output: bool = False
     skip_special_tokens: bool = True
     grammar: Grammar | None = None
+    top_n_sigma: float = -1.0
+    typical_p: float = 1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    dynatemp_range: float = 0.0
+    dynatemp_exponent: float = 1.0
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    dry_sequence_breakers: tuple[str, ...] = BREAKERS
+    repeat_last_n: int = -1
+    samplers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         check_range("temperature", self.temperature, 0, 2)
@@ -80,6 +117,43 @@ class SamplingParams:
             if (count := getattr(self, name)) is not None:
                 check_int(name, count, 0, MAX_LOGPROBS)
         self._check_collections()
+        self._check_samplers()
+
+    def _check_samplers(self) -> None:
+        for name, (low, high) in SAMPLER_RANGES.items():
+            check_range(name, getattr(self, name), low, high, low_open=name == "typical_p")
+        for name in ("dry_allowed_length", "dry_penalty_last_n", "repeat_last_n"):
+            check_int(name, getattr(self, name), -1 if name.endswith("_n") else 0, 2**31 - 1)
+        check_int("mirostat", self.mirostat, 0, 2)
+        self._keep_tuple("dry_sequence_breakers", self.dry_sequence_breakers)
+        breakers = self.dry_sequence_breakers
+        if len(breakers) > MAX_BREAKERS or not all(
+            isinstance(text, str) and 0 < len(text) <= MAX_BREAKER_LENGTH for text in breakers
+        ):
+            raise InvalidParameter(
+                f"dry_sequence_breakers must be at most {MAX_BREAKERS} strings of 1 to {MAX_BREAKER_LENGTH} characters",
+                param="dry_sequence_breakers",
+            )
+        if self.samplers is not None:
+            self._keep_tuple("samplers", self.samplers)
+            object.__setattr__(self, "samplers", checked_order(self.samplers))
+        if self.mirostat:
+            self._refuse_beside_mirostat()
+
+    def _refuse_beside_mirostat(self) -> None:
+        """What a request can only have set itself; top_k, top_p and min_p may be defaults of the model."""
+        neutral = {
+            "top_n_sigma": self.top_n_sigma <= 0,
+            "typical_p": self.typical_p == 1,
+            "xtc_probability": self.xtc_probability == 0,
+            "dynatemp_range": self.dynatemp_range == 0,
+            "samplers": self.samplers is None,
+        }
+        for name, unused in neutral.items():
+            if not unused:
+                raise InvalidParameter(
+                    f"mirostat replaces {name}; leave one of the two out", param=name
+                )
 
     def _check_collections(self) -> None:
         self._keep_tuple("stop", (self.stop,) if isinstance(self.stop, str) else self.stop)
@@ -114,12 +188,55 @@ class SamplingParams:
 
     @property
     def penalised(self) -> bool:
-        """Whether logits depend on the tokens generated before."""
+        """Whether logits depend on the tokens generated before, by count."""
         return (
-            self.repetition_penalty != 1
-            or self.presence_penalty != 0
-            or self.frequency_penalty != 0
+            (
+                self.repetition_penalty != 1
+                or self.presence_penalty != 0
+                or self.frequency_penalty != 0
+            )
+            and self.repeat_last_n != 0
+            and self._uses("penalties")
         )
+
+    @property
+    def dry(self) -> bool:
+        """Whether tokens that continue a repetition are penalised."""
+        return self.dry_multiplier > 0 and self.dry_penalty_last_n != 0 and self._uses("dry")
+
+    @property
+    def extended(self) -> bool:
+        """Whether it asks for samplers that the core applies itself."""
+        return (
+            self.top_n_sigma > 0
+            or self.typical_p < 1
+            or (self.xtc_probability > 0 and self.xtc_threshold <= 0.5)
+            or self.dynatemp_range > 0
+            or self.mirostat > 0
+            or self.samplers is not None
+        )
+
+    @property
+    def late(self) -> bool:
+        """Whether a token can only be drawn once those before it are known."""
+        return self.penalised or self.dry or self.extended or self.grammar is not None
+
+    def _uses(self, sampler: str) -> bool:
+        return self.samplers is None or sampler in self.samplers
+
+
+SAMPLER_RANGES = {
+    "top_n_sigma": (-1, 1000),
+    "typical_p": (0, 1),
+    "xtc_probability": (0, 1),
+    "xtc_threshold": (0, 1),
+    "dynatemp_range": (0, 2),
+    "dynatemp_exponent": (0, 10),
+    "mirostat_tau": (0, 100),
+    "mirostat_eta": (0, 10),
+    "dry_multiplier": (0, 100),
+    "dry_base": (1, 100),
+}
 
 
 def check_range(name: str, value: Any, low: float, high: float, *, low_open: bool = False) -> None:

@@ -205,7 +205,7 @@ ENGINE = (
     ),
     Option(
         name="target_inter_token_ms",
-        help="a step's length while prompts enter (250)",
+        help="a step's length while prompts enter (350)",
         parse=milliseconds,
         metavar="MS",
     ),

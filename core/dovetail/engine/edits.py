@@ -1,5 +1,7 @@
 """Edits to logits that a request asks for: bias, penalties, and no end before min_tokens.
 
+Where a request has a window (repeat_last_n) its counts are made anew at each token.
+
 An edit of one vocabulary id is a factor and an addend (platform.LateEdits). Bias and min_tokens are known when a step
 is launched; penalties need every token before, so their rows are sampled late.
 """
@@ -9,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dovetail.platform import F32, I32, U32, LateEdits
 from dovetail.request import Request
+from dovetail.samplers import Dry
 
 FORBIDDEN = np.float32(-np.inf)
 
@@ -32,6 +36,7 @@ class Edits:
     __slots__ = (
         "_bias",
         "_counts",
+        "_dry",
         "_ends",
         "_ids",
         "_index",
@@ -44,7 +49,8 @@ class Edits:
     def __init__(self, request: Request) -> None:
         self.request = request
         params = request.sampling
-        repeated = set(request.prompt) if params.repetition_penalty != 1 else set()
+        repeats = params.penalised and params.repetition_penalty != 1
+        repeated = set(request.prompt) if repeats else set()
         ends = request.stop_ids if _holds_back(request) else frozenset()
         ids = sorted(repeated | ends | set(params.logit_bias))
         self._index = {token: at for at, token in enumerate(ids)}
@@ -55,12 +61,13 @@ class Edits:
         self._seen = np.array([token in repeated for token in ids], np.bool_)
         self._ends = np.array([token in ends for token in ids], np.bool_)
         self._known = 0
+        self._dry = Dry(params, request.breakers) if params.dry else None
 
     @staticmethod
     def needed(request: Request) -> bool:
         """Whether the request edits logits at all."""
         params = request.sampling
-        return params.penalised or bool(params.logit_bias) or _holds_back(request)
+        return params.penalised or params.dry or bool(params.logit_bias) or _holds_back(request)
 
     def row(self, tokens: list[int], position: int) -> tuple[I32, F32, F32]:
         """ids, factors and addends for the draw of the token at `position` of its sequence.
@@ -68,26 +75,43 @@ class Edits:
         tokens  the sequence's known tokens, prompt included; only penalties read the generated ones
         """
         params = self.request.sampling
-        if params.penalised:
-            self._learn(tokens)
+        dry = self._dry.penalties(tokens) if self._dry is not None else {}
+        repeated = [self._at(token) for token in dry]
+        counts, seen = self._counted(tokens) if params.penalised else (self._counts, self._seen)
         n = self._size
-        counts = self._counts[:n]
-        addends = self._bias[:n] - params.frequency_penalty * counts
-        addends -= params.presence_penalty * (counts > 0)
+        addends = self._bias[:n] - params.frequency_penalty * counts[:n]
+        addends -= params.presence_penalty * (counts[:n] > 0)
+        addends[repeated] -= np.array(list(dry.values()), np.float32)
         if position - len(self.request.prompt) < params.min_tokens:
             addends[self._ends[:n]] = FORBIDDEN
-        factors = np.where(self._seen[:n], np.float32(params.repetition_penalty), np.float32(1))
+        factors = np.where(seen[:n], np.float32(params.repetition_penalty), np.float32(1))
         return self._ids[:n], factors, addends
+
+    def _counted(self, tokens: list[int]) -> tuple[F32, NDArray[np.bool_]]:
+        """How often each id was generated, and whether it counts as repeated; among the last repeat_last_n tokens."""
+        last = self.request.sampling.repeat_last_n
+        if last < 0:
+            self._learn(tokens)
+            return self._counts, self._seen
+        window = tokens[max(0, len(tokens) - last) :]
+        generated = tokens[max(len(self.request.prompt), len(tokens) - last) :]
+        found = [self._at(token) for token in window]
+        counts, seen = np.zeros(len(self._ids), np.float32), np.zeros(len(self._ids), np.bool_)
+        np.add.at(counts, found[len(window) - len(generated) :], np.float32(1))
+        seen[found] = True
+        return counts, seen
 
     def _learn(self, tokens: list[int]) -> None:
         start = max(self._known, len(self.request.prompt))
         for token in tokens[start:]:
-            at = self._index.get(token)
-            if at is None:
-                at = self._append(token)
+            at = self._at(token)
             self._counts[at] += 1
             self._seen[at] = True
         self._known = len(tokens)
+
+    def _at(self, token: int) -> int:
+        at = self._index.get(token)
+        return self._append(token) if at is None else at
 
     def _append(self, token: int) -> int:
         at = self._size

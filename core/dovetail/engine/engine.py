@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dovetail.errors import CacheLost, DeviceLost, PlatformBroken, RequestError
+from dovetail.errors import CacheLost, DeviceLost, RequestError
 from dovetail.platform import I32, LateEdits, Pending, Program, SamplingColumns, Ticket, Tokens
 from dovetail.request import FinishReason, Output, Request
 from dovetail.scheduler import Commit, Plan, Scheduler
 
+from .choosing import Choosers, Fetched
 from .client import EngineInfo, EngineStats
+from .collecting import collect
 from .edits import Edits, join
 from .masks import Forced, Masks
 from .pack import SlotParameters, pack, select
@@ -43,6 +45,7 @@ class _Step:
     rows     of the step's outputs that are sampled: drawn ones first, then scored ones
     started  when, by the engine's clock
     late     drawn rows that wait for the token before
+    fetched  logits of the rows that are chosen on the host
     tickets  (which of `rows`, what was sampled for them)
     """
 
@@ -52,6 +55,7 @@ class _Step:
     columns: SamplingColumns
     started: float
     late: list[int]
+    fetched: Fetched | None
     tickets: list[tuple[Index, Ticket[Tokens]]] = field(default_factory=list)
 
 
@@ -91,6 +95,7 @@ class Engine:
         self._inflight: deque[_Step] = deque()
         self._depth = scheduler.steps_in_flight
         self._edits: dict[str, Edits] = {}
+        self._choosers = Choosers(info.vocab_size)
         self._scores = Scores()
         self._ready: list[Output] = []
         self._generated = 0
@@ -121,6 +126,7 @@ class Engine:
             return
         if Edits.needed(request):
             self._edits[request.id] = Edits(request)
+        self._choosers.admit(request)
 
     def cancel(self, request_id: str) -> None:
         """End a request; nothing happens if it has ended or never was."""
@@ -141,6 +147,7 @@ class Engine:
     def _forget(self, request_id: str) -> None:
         self._edits.pop(request_id, None)
         self._masks.drop(request_id)
+        self._choosers.forget(request_id)
         self._scores.drop(request_id)
 
     # --------------------------------------------------------------------------------------------------- a step
@@ -195,7 +202,8 @@ class Engine:
         batch.copies *= self._cache_groups
         started = self._clock()
         pending = self._program.run(batch)
-        step = _Step(plan, pending, rows, columns, started, self._deferred(plan))
+        fetched = self._choosers.fetch(pending, rows, plan.drawing)
+        step = _Step(plan, pending, rows, columns, started, self._deferred(plan), fetched)
         self._inflight.append(step)
         self._steps += 1
         if not step.late:
@@ -217,7 +225,10 @@ class Engine:
         if len(which) == 0:
             return
         columns = step.columns if len(which) == len(step.rows) else select(step.columns, which)
-        ticket = step.pending.sample(step.rows[which], columns, self._late_edits(step, which))
+        late = self._late_edits(step, which)
+        if step.fetched is not None:
+            columns = self._choosers.choose(step.fetched, which, step.plan.drawing, columns, late)
+        ticket = step.pending.sample(step.rows[which], columns, late)
         step.tickets.append((which, ticket))
 
     def _late_edits(self, step: _Step, which: Index) -> LateEdits | None:
@@ -241,7 +252,7 @@ class Engine:
     def _retire(self) -> list[Output]:
         step = self._inflight.popleft()
         step.pending.wait()
-        tokens = _collect(step)
+        tokens = collect(len(step.rows), step.tickets)
         self._losses = 0
         before, self._retired = self._retired, self._clock()
         self._scheduler.observe(step.plan, self._retired - max(step.started, before))
@@ -348,48 +359,3 @@ def _is_next(step: _Step, at: int) -> bool:
     """Whether every token before the one that row `at` draws is known."""
     sequence = step.plan.drawing[at]
     return len(sequence.tokens) == int(step.columns.position[at])
-
-
-def _collect(step: _Step) -> Tokens:
-    """What was sampled for all rows of a step, in their order.
-
-    A late row whose sequence ended before its token could be sampled has none; its place is never read.
-    """
-    n = len(step.rows)
-    if len(step.tickets) == 1 and len(step.tickets[0][0]) == n:
-        return _checked(step.tickets[0][1].result(), n)
-    parts = [(which, _checked(ticket.result(), len(which))) for which, ticket in step.tickets]
-    width = max((part.top_ids.shape[1] for _, part in parts), default=0)
-    whole = Tokens(
-        ids=np.zeros(n, np.int32),
-        logprobs=np.full(n, np.nan, np.float32),
-        top_ids=np.full((n, width), -1, np.int32),
-        top_logprobs=np.full((n, width), np.nan, np.float32),
-        not_finite=np.zeros(n, np.bool_),
-    )
-    for which, part in parts:
-        k = part.top_ids.shape[1]
-        whole.ids[which] = part.ids
-        whole.logprobs[which] = part.logprobs
-        whole.top_ids[which, :k] = part.top_ids
-        whole.top_logprobs[which, :k] = part.top_logprobs
-        whole.not_finite[which] = part.not_finite
-    return whole
-
-
-def _checked(tokens: Tokens, rows: int) -> Tokens:
-    """What a platform sampled, if it is for all rows that were asked for: one too few would shift the others."""
-    lengths = (
-        len(tokens.ids),
-        len(tokens.logprobs),
-        len(tokens.top_ids),
-        len(tokens.top_logprobs),
-        len(tokens.not_finite),
-    )
-    if lengths != (rows,) * len(lengths):
-        raise PlatformBroken(
-            f"{rows} rows were sampled and the platform's plugin returned {lengths[0]} ids, {lengths[1]} logprobs, "
-            f"{lengths[2]} top_ids, {lengths[3]} top_logprobs and {lengths[4]} not_finite; this is a fault of the "
-            "plugin: dovetail conformance shows it"
-        )
-    return tokens

@@ -87,6 +87,6 @@ def sequence_of(request: Request, order: tuple[int, ...]) -> Sequence:
         num_prompt=num_prompt,
         limit=num_prompt + request.max_tokens,
         stop_ids=request.stop_ids,
-        late=sampling.penalised or sampling.grammar is not None,
+        late=sampling.late,
         scored=num_prompt - 1 if sampling.prompt_logprobs is None else 0,
     )

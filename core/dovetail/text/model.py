@@ -11,6 +11,7 @@ from dovetail.errors import InvalidParameter, PromptTooLong, RequestError
 from dovetail.request import Request
 from dovetail.sampling import SamplingParams
 
+from .breakers import Breakers
 from .parts import Speech
 from .speech import speech_of
 from .template import ChatTemplate, Message
@@ -56,6 +57,10 @@ class TextModel:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     speech: Speech | None = None
+    breakers: Breakers = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "breakers", Breakers(self.tokenizer))
 
     @classmethod
     def load(
@@ -143,6 +148,7 @@ class TextModel:
             sampling=params,
             max_tokens=room,
             stop_ids=self._stop_ids(params),
+            breakers=self.breakers.ids(params.dry_sequence_breakers) if params.dry else [],
             seed=secrets.randbits(64) if seed is None else (seed + index) % SEEDS,
             priority=priority,
             salt=salt,

@@ -67,6 +67,22 @@ PASSED = (
     "include_stop_str_in_output",
     "skip_special_tokens",
     "prompt_logprobs",
+    "top_n_sigma",
+    "typical_p",
+    "xtc_probability",
+    "xtc_threshold",
+    "dynatemp_range",
+    "dynatemp_exponent",
+    "mirostat",
+    "mirostat_tau",
+    "mirostat_eta",
+    "dry_multiplier",
+    "dry_base",
+    "dry_allowed_length",
+    "dry_penalty_last_n",
+    "dry_sequence_breakers",
+    "repeat_last_n",
+    "samplers",
 )
 
 

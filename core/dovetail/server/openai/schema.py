@@ -1,4 +1,5 @@
-"""Requests as clients send them, decoded by msgspec: OpenAI's fields, and vLLM's where OpenAI has none.
+"""Requests as clients send them, decoded by msgspec: OpenAI's fields, vLLM's where OpenAI has none, and
+llama.cpp's samplers.
 
 Every optional field may be null. Fields nobody knows are ignored, as OpenAI's clients rely on; fields that are known
 and not supported are declared, so that asking.py can refuse them by name. What JSON makes has no cycles, so the collector of garbage
@@ -51,6 +52,23 @@ class SamplingFields(msgspec.Struct, kw_only=True, gc=False):
     priority: int | None = None
     cache_salt: str | None = None
     prompt_logprobs: int | None = None
+
+    top_n_sigma: float | None = None
+    typical_p: float | None = None
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    dynatemp_range: float | None = None
+    dynatemp_exponent: float | None = None
+    mirostat: int | None = None
+    mirostat_tau: float | None = None
+    mirostat_eta: float | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: int | None = None
+    dry_penalty_last_n: int | None = None
+    dry_sequence_breakers: list[str] | None = None
+    repeat_last_n: int | None = None
+    samplers: list[str] | None = None
 
     response_format: Any = None
     best_of: Any = None
