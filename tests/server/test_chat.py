@@ -131,7 +131,7 @@ def test_null_optionals_and_unknown_fields_are_accepted(client: openai.OpenAI) -
     names = ("temperature", "top_p", "n", "stop", "logit_bias", "tools", "response_format", "seed")
     body = {**dict.fromkeys(names), "brand_new_field": {"a": [1]}}
     more = {"user": "u", "metadata": {"a": "b"}, "store": False, "service_tier": "auto"}
-    assert ask(client, extra_body=body | more).choices[0].finish_reason == "length"
+    assert ask(client, extra_body=body | more).choices[0].finish_reason in ("length", "stop")
 
 
 def test_max_completion_tokens(client: openai.OpenAI) -> None:
