@@ -9,7 +9,9 @@ from dovetail.errors import InvalidParameter, UnsupportedParameter
 from dovetail.sampling import SamplingParams, check_int
 from dovetail.server.ask import Ask, ToolChoice
 from dovetail.server.limits import check_count, check_nesting
+from dovetail.server.shapes import json_schema
 from dovetail.server.thinking import thinking_switch
+from dovetail.structured import Grammar
 from dovetail.text.model import TextModel
 
 from .conversation import is_continued, plain_messages, plain_tools
@@ -58,7 +60,21 @@ def _sampling(asked: CountRequest, text: TextModel) -> SamplingParams:
         top_p=asked.top_p,
         top_k=asked.top_k,
         stop=tuple(asked.stop_sequences or ()),
+        grammar=_grammar(asked),
     )
+
+
+def _grammar(asked: CountRequest) -> Grammar | None:
+    """The form that output_config asks for."""
+    form = asked.output_config.format if asked.output_config is not None else None
+    if form is None:
+        return None
+    if form.type != "json_schema":
+        raise UnsupportedParameter(
+            f"output_config.format.type is {form.type[:100]!r}; it can be json_schema only",
+            param="output_config.format.type",
+        )
+    return json_schema(form.schema, "output_config.format.schema")
 
 
 def _choice(asked: CountRequest, tools: bool) -> ToolChoice:

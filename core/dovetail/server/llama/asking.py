@@ -9,6 +9,8 @@ from dovetail.errors import InvalidParameter, UnsupportedParameter
 from dovetail.sampling import SamplingParams, check_int
 from dovetail.server.infill import infill_ids, need_infill
 from dovetail.server.limits import check_count
+from dovetail.server.shapes import json_schema
+from dovetail.structured import Grammar
 from dovetail.text.model import TextModel
 
 from .schema import CompletionFields, CompletionRequest, InfillRequest
@@ -28,8 +30,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "n_indent": (0,),
     "t_max_predict_ms": (0, -1),
     "lora": ([],),
-    "grammar": ("",),
-    "json_schema": ({},),
     "samplers": ([],),
 }
 MAX_FILES = 1024
@@ -56,6 +56,7 @@ def sampling_of(
         "stop": tuple(asked.stop or ()),
         "stop_token_ids": no,
         "ignore_eos": asked.ignore_eos,
+        "grammar": _grammar(asked),
         "logit_bias": _bias(asked.logit_bias, text),
         "max_tokens": _max_tokens(asked.n_predict),
     }
@@ -68,6 +69,17 @@ def _max_tokens(n_predict: int | None) -> int | None:
         return None
     check_int("n_predict", n_predict, -2, MOST)
     return None if n_predict < 0 else n_predict
+
+
+def _grammar(asked: CompletionFields) -> Grammar | None:
+    """The form of the text: a grammar in GBNF, or a JSON schema."""
+    if asked.grammar and asked.json_schema:
+        raise InvalidParameter("grammar and json_schema exclude each other", param="json_schema")
+    if asked.grammar:
+        return Grammar("gbnf", asked.grammar, field="grammar")
+    if not asked.json_schema:
+        return None  # {}, too: any text
+    return json_schema(asked.json_schema, "json_schema")
 
 
 def _bias(given: list[list[Any]] | None, text: TextModel) -> dict[int, float]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from dovetail.errors import InvalidParameter, UnsupportedParameter
 from dovetail.sampling import check_int
+from dovetail.server.shapes import json_schema
+from dovetail.structured import Grammar
 
 from .schema import Ask, Options
 
@@ -41,6 +43,7 @@ def sampling_fields(
     stop = options.stop or ()
     fields["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
     fields["max_tokens"] = _max_tokens(options)
+    fields["grammar"] = _grammar(asked.format)
     if asked.logprobs:
         fields["logprobs"] = _top(asked)
     return fields
@@ -52,6 +55,19 @@ def _max_tokens(options: Options) -> int | None:
         return None
     check_int("options.num_predict", options.num_predict, min(UNLIMITED), MOST)
     return None if options.num_predict in UNLIMITED else options.num_predict
+
+
+def _grammar(form: Any) -> Grammar | None:
+    """The form of the reply: any JSON, or what fits a schema."""
+    if form is None or form == "":
+        return None
+    if form == "json":
+        return Grammar("json_object", field="format")
+    if isinstance(form, str):
+        raise InvalidParameter(
+            f'format is {form[:100]!r}; it must be "json" or a JSON schema', param="format"
+        )
+    return json_schema(form, "format")
 
 
 def _top(asked: Ask) -> int:

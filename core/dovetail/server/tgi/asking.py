@@ -6,9 +6,11 @@ from typing import Any
 
 from dovetail.errors import InvalidParameter, UnsupportedParameter
 from dovetail.sampling import SamplingParams, check_int, check_range
+from dovetail.server.shapes import schema_text
+from dovetail.structured import Grammar
 from dovetail.text.model import TextModel
 
-from .schema import GenerateRequest, Parameters
+from .schema import Form, GenerateRequest, Parameters
 
 DEFAULT_NEW_TOKENS = 100  # TGI's
 MAX_BEST_OF = 16
@@ -66,9 +68,29 @@ def sampling_of(given: Parameters, text: TextModel, *, scored: bool) -> Sampling
         "n": given.best_of or 1,
         "include_stop_str_in_output": True,  # as TGI does
         "logprobs": (given.top_n_tokens or 0) if scored else None,
+        "grammar": _grammar(given.grammar),
         "prompt_logprobs": 0 if given.decoder_input_details else None,
     }
     return text.sampling(**fields)
+
+
+def _grammar(form: Form | None) -> Grammar | None:
+    """The form of the reply: json (a schema), json_schema (a schema with a name) or regex."""
+    if form is None:
+        return None
+    value, where = form.value, "grammar.value"
+    if form.type == "json_schema" and isinstance(value, dict):
+        value = value.get("schema")
+    if form.type in ("json", "json_schema"):
+        return schema_text(value, where)
+    if form.type != "regex":
+        raise InvalidParameter(
+            f"grammar.type is {form.type[:100]!r}; it must be json, json_schema or regex",
+            param="grammar.type",
+        )
+    if not isinstance(value, str) or not value:
+        raise InvalidParameter("grammar.value must be a regex, as text", param=where)
+    return Grammar("regex", value, field=where)
 
 
 def prompt_of(asked: GenerateRequest, given: Parameters, text: TextModel) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 
-class Grammar(msgspec.Struct, gc=False):
+class Form(msgspec.Struct, gc=False):
     """json, json_schema or regex, and a schema or a pattern."""
 
     type: str
@@ -22,7 +22,7 @@ class Parameters(msgspec.Struct, kw_only=True, gc=False):
     details: bool | None = None
     do_sample: bool | None = None
     frequency_penalty: float | None = None
-    grammar: Grammar | None = None
+    grammar: Form | None = None
     max_new_tokens: int | None = None
     repetition_penalty: float | None = None
     return_full_text: bool | None = None
