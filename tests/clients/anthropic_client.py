@@ -10,16 +10,17 @@ import pytest
 
 MESSAGES: Any = [{"role": "user", "content": "What is the capital of France?"}]
 FIXED: Any = {"model": "demo", "max_tokens": 40, "extra_body": {"temperature": 0}}
-TABLE: Any = {
-    "name": "book_table",
-    "description": "Book a table at a restaurant",
+WEATHER: Any = {
+    "name": "get_weather",
+    "description": "Get the current weather of a city",
     "input_schema": {
         "type": "object",
-        "properties": {"restaurant": {"type": "string"}, "guests": {"type": "integer"}},
-        "required": ["restaurant", "guests"],
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
     },
 }
-BOOKING: Any = [{"role": "user", "content": "Please book a table at Luigi for 4 guests."}]
+RESULT = '{"temperature": 27, "sky": "sunny"}'
+QUESTION: Any = [{"role": "user", "content": "How warm would it be in Madrid right this minute?"}]
 
 
 @pytest.fixture(scope="module")
@@ -53,23 +54,23 @@ def test_raw_events(client: anthropic.Anthropic) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_tool_is_called_and_its_result_read(client: anthropic.Anthropic, stream: bool) -> None:
-    asked: Any = {"tools": [TABLE], "system": "You are a demo model.", **FIXED}
+    asked: Any = {"tools": [WEATHER], **FIXED}
     if stream:
-        with client.messages.stream(messages=BOOKING, **asked) as events:
+        with client.messages.stream(messages=QUESTION, **asked) as events:
             reply: Any = events.get_final_message()
     else:
-        reply = client.messages.create(messages=BOOKING, **asked)
+        reply = client.messages.create(messages=QUESTION, **asked)
     assert reply.stop_reason == "tool_use"
     call = reply.content[-1]
-    assert call.name == "book_table" and call.input == {"restaurant": "Luigi", "guests": 4}
-    result = {"type": "tool_result", "tool_use_id": call.id, "content": '{"status": "booked"}'}
+    assert call.name == "get_weather" and call.input == {"city": "Madrid"}
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": RESULT}
     turns = [
-        *BOOKING,
+        *QUESTION,
         {"role": "assistant", "content": [block.to_dict() for block in reply.content]},
         {"role": "user", "content": [result]},
     ]
     answer = client.messages.create(messages=turns, **asked)
-    assert answer.stop_reason == "end_turn" and "Luigi" in text_of(answer)
+    assert answer.stop_reason == "end_turn" and "27" in text_of(answer)
 
 
 def test_structured_output(client: anthropic.Anthropic) -> None:
@@ -92,7 +93,7 @@ def test_a_stop_sequence(client: anthropic.Anthropic) -> None:
 
 
 def test_tokens_are_counted_as_usage_counts_them(client: anthropic.Anthropic) -> None:
-    asked: Any = {"model": "demo", "messages": BOOKING, "tools": [TABLE]}
+    asked: Any = {"model": "demo", "messages": QUESTION, "tools": [WEATHER]}
     count = client.messages.count_tokens(**asked).input_tokens
     usage = client.messages.create(**asked, max_tokens=1).usage
     assert count == usage.input_tokens + (usage.cache_read_input_tokens or 0)

@@ -9,18 +9,17 @@ import ollama
 import pytest
 
 MESSAGES: Any = [{"role": "user", "content": "What is the capital of France?"}]
-BOOKING: Any = [{"role": "user", "content": "Please book a table at Luigi for 4 guests."}]
+QUESTION: Any = [{"role": "user", "content": "How warm would it be in Madrid right this minute?"}]
 FIXED = {"temperature": 0, "num_predict": 40}
 
 
-def book_table(restaurant: str, guests: int) -> str:
-    """Book a table at a restaurant
+def get_weather(city: str) -> str:
+    """Get the current weather of a city
 
     Args:
-        restaurant: name
-        guests: how many
+        city: its name
     """
-    return json.dumps({"status": "booked"})
+    return json.dumps({"temperature": 27, "sky": "sunny"})
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +48,20 @@ def test_a_completion_and_its_context(client: ollama.Client) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_tool_is_called_and_its_result_read(client: ollama.Client, stream: bool) -> None:
-    asked: Any = {"model": "demo", "tools": [book_table], "options": FIXED}
-    got: Any = client.chat(messages=BOOKING, stream=stream, **asked)
+    asked: Any = {"model": "demo", "tools": [get_weather], "options": FIXED}
+    got: Any = client.chat(messages=QUESTION, stream=stream, **asked)
     parts = list(got) if stream else [got]
     calls = [call for part in parts for call in part.message.tool_calls or ()]
-    assert [call.function.name for call in calls] == ["book_table"]
-    assert dict(calls[0].function.arguments) == {"restaurant": "Luigi", "guests": 4}
-    result = book_table(**calls[0].function.arguments)
+    assert [call.function.name for call in calls] == ["get_weather"]
+    assert dict(calls[0].function.arguments) == {"city": "Madrid"}
+    result = get_weather(**calls[0].function.arguments)
     turns = [
-        *BOOKING,
+        *QUESTION,
         {"role": "assistant", "content": "", "tool_calls": [calls[0].model_dump()]},
-        {"role": "tool", "content": result, "tool_name": "book_table"},
+        {"role": "tool", "content": result, "tool_name": "get_weather"},
     ]
     answer = client.chat(messages=turns, **asked)
-    assert "Luigi" in (answer.message.content or "")
+    assert "27" in (answer.message.content or "")
 
 
 def test_structured_output(client: ollama.Client) -> None:

@@ -202,3 +202,59 @@ def test_a_client_that_leaves_frees_its_request(server: Any, path: str, stream: 
     connection.close()
     while server.metric("num_requests_running") > 0:
         pass
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 9}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+CHAT = [{"role": "user", "content": "x"}]
+FORMS: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "/v1/messages",
+        {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}, "max_tokens": 64},
+        "content.0.text",
+    ),
+    ("/api/chat", {"format": SCHEMA, "stream": False}, "message.content"),
+    ("/api/generate", {"prompt": "x", "format": SCHEMA, "stream": False}, "response"),
+    (
+        "/generate",
+        {"inputs": "x", "parameters": {"grammar": {"type": "json", "value": SCHEMA}}},
+        "generated_text",
+    ),
+    (
+        "/generate",
+        {"inputs": "x", "parameters": {"grammar": {"type": "regex", "value": r'\{"a":[0-9]\}'}}},
+        "generated_text",
+    ),
+    ("/completion", {"prompt": "x", "json_schema": SCHEMA}, "content"),
+    ("/completion", {"prompt": "x", "grammar": 'root ::= "{\\"a\\":" [0-9] "}"'}, "content"),
+]
+
+
+@pytest.mark.parametrize("path, fields, where", FORMS, ids=[each[0] for each in FORMS])
+def test_every_dialect_keeps_to_a_form(
+    server: Any, path: str, fields: dict[str, Any], where: str
+) -> None:
+    status, answer = server.post(path, {"messages": CHAT, **fields})
+    assert status == 200, answer
+    for name in where.split("."):
+        answer = answer[int(name) if name.isdecimal() else name]
+    found = json.loads(answer)
+    assert list(found) == ["a"] and 0 <= found["a"] <= 9
+
+
+def test_a_form_that_cannot_be_kept_is_refused(server: Any) -> None:
+    bad = {"type": "nonsense"}
+    for path, body in (
+        ("/api/chat", {"messages": CHAT, "format": "xml"}),
+        ("/api/chat", {"messages": CHAT, "format": bad}),
+        ("/completion", {"prompt": "x", "json_schema": bad}),
+        ("/completion", {"prompt": "x", "grammar": "root ::= ("}),
+        ("/v1/messages", {"messages": CHAT, "max_tokens": 1, "output_config": {"format": bad}}),
+    ):
+        assert server.post(path, body)[0] == 400, path
+    form = {"type": "regex", "value": "("}
+    assert server.post("/generate", {"inputs": "x", "parameters": {"grammar": form}})[0] == 422

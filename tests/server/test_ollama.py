@@ -164,6 +164,13 @@ def test_what_is_refused_is_named(
     assert status == 400 and named in answer["error"]
 
 
+def test_the_content_type_may_be_left_out_by_programs_alone(server: Any) -> None:
+    data = json.dumps({"messages": MESSAGES, "options": FIXED}).encode()
+    assert server.raw("POST", "/api/chat", data)[0] == 200
+    assert server.raw("POST", "/api/chat", data, {"content-type": "text/plain"})[0] == 415
+    assert server.raw("POST", "/api/chat", data, {"origin": "http://x.example"})[0] == 415
+
+
 def test_errors_have_ollamas_form(server: Any, locked: Any) -> None:
     assert isinstance(server.post("/api/chat", b"{")[1]["error"], str)
     status, answer = chat(locked)

@@ -16,6 +16,8 @@ from .endpoint import Endpoint
 from .errors import Answer, Draining, NotAuthorized, WrongHost, answer
 
 ID_HEADERS = (b"x-request-id", b"request-id")  # OpenAI's and Anthropic's
+# OpenAI's words: clients look for them
+WRONG_KEY = "Incorrect API key provided: it is not one of this server's"
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -87,8 +89,8 @@ class Gate:
         if self._keys and scope["path"] not in self._open:
             key = _key(headers)
             if key is None or not self._known(key):
-                how = "is missing" if key is None else "is not one of this server's"
-                return NotAuthorized(f"the API key {how}; send Authorization: Bearer KEY")
+                how = "the API key is missing" if key is None else WRONG_KEY
+                return NotAuthorized(f"{how}; send Authorization: Bearer KEY")
         if self.draining and scope["method"] == "POST":
             return Draining("the server is stopping and takes no new requests")
         return None

@@ -27,12 +27,15 @@ _PLACE = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
 T = TypeVar("T")
 
 
-async def read_json(request: Request, decoder: msgspec.json.Decoder[T], *, max_bytes: int) -> T:
+async def read_json(
+    request: Request, decoder: msgspec.json.Decoder[T], *, max_bytes: int, untyped: bool = False
+) -> T:
     """The body as the decoder's type. Raises RequestError that names the field that is wrong.
 
+    untyped  programs (but no web page) may leave the content type out, as some clients of the dialect do
     Leaves the number of its bytes in request.state.size: no work on its contents is larger.
     """
-    _check_media_type(request)
+    _check_media_type(request, untyped)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > 2 * max_bytes:
         raise _too_large(max_bytes)
@@ -45,8 +48,10 @@ async def read_json(request: Request, decoder: msgspec.json.Decoder[T], *, max_b
     return decode(body, decoder)
 
 
-def _check_media_type(request: Request) -> None:
+def _check_media_type(request: Request, untyped: bool) -> None:
     given = request.headers.get("content-type", "")
+    if untyped and not given and "origin" not in request.headers:
+        return
     media_type = given.partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise WrongMediaType(

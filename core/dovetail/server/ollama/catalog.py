@@ -61,7 +61,7 @@ async def running(request: Request) -> Response:
 async def show(request: Request) -> Response:
     """What is known of a model."""
     served: Served = request.app.state.served
-    asked = await read_json(request, show_decoder, max_bytes=served.max_body_bytes)
+    asked = await read_json(request, show_decoder, max_bytes=served.max_body_bytes, untyped=True)
     name = asked.model or asked.name or None
     served_name(served, name)
     facts, text = served.facts, served.text

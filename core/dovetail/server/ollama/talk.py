@@ -38,7 +38,7 @@ Shape = Callable[[Said], dict[str, Any]]
 async def chat(request: Request) -> Response:
     """Answer a chat, streamed unless it says otherwise."""
     served: Served = request.app.state.served
-    asked = await read_json(request, chat_decoder, max_bytes=served.max_body_bytes)
+    asked = await read_json(request, chat_decoder, max_bytes=served.max_body_bytes, untyped=True)
     answer = Answer(asked, served, lambda said: {"message": said.message()})
     if is_empty(asked):
         return answer.loaded()
@@ -49,7 +49,9 @@ async def chat(request: Request) -> Response:
 async def generate(request: Request) -> Response:
     """Answer a prompt: through the chat template, raw, or filling in before a suffix."""
     served: Served = request.app.state.served
-    asked = await read_json(request, generate_decoder, max_bytes=served.max_body_bytes)
+    asked = await read_json(
+        request, generate_decoder, max_bytes=served.max_body_bytes, untyped=True
+    )
     answer = Answer(asked, served, Said.response)
     check_generate(asked, served.text)
     if is_empty(asked) and not asked.suffix:
