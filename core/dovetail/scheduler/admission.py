@@ -9,7 +9,11 @@ import numpy as np
 from .advance import Advance
 from .budget import cut_to_scores, scores_in
 from .roster import Roster
-from .sequence import Sequence
+from .sequence import Sequence, State
+
+MOST_RANKED = 32
+"""Sequences at the head of the line that are compared at a step."""
+MOST_PASSED = 16
 
 
 @dataclass(slots=True)
@@ -22,8 +26,9 @@ class Admitted:
 
 
 class Admission:
-    """Lets sequences in while there is room, in order. Who does not fit stops the line; only these are overtaken:
-    those that wait for a block another is computing, those with a step still in flight from before a preemption, and
+    """Lets sequences in while there is room: of those that are equal but for their arrival, the ones first of whose
+    prompt most is cached, before it is evicted; nobody is passed in more than MOST_PASSED steps. Who does not fit stops the
+    line; besides, only these are overtaken: those that wait for a block another is computing, those with a step still in flight from before a preemption, and
     those whose prompt would be scored when the step scores enough already.
 
     watermark       blocks left free for those that run, as long as some do
@@ -42,7 +47,8 @@ class Admission:
         if not len(roster.line) or not free_slots or running.tokens_left <= 0:
             return admitted
         owed = self.owed()
-        for sequence in roster.line.standing():
+        standing = roster.line.standing()
+        for sequence in self._ranked(standing):
             if running.tokens_left <= 0 or not free_slots:
                 break
             if roster.line.num_followers >= self.most_followers:
@@ -53,7 +59,27 @@ class Admission:
                 break
             if sequence.slot:
                 owed += self._first_row(sequence, running, admitted)
+        count_passed(standing, admitted.sequences)
         return admitted
+
+    def _ranked(self, standing: list[Sequence]) -> list[Sequence]:
+        """The order in which to ask."""
+        if len(standing) < 2:
+            return standing
+        head, alike = standing[0], 0
+        for sequence in standing[:MOST_RANKED]:
+            if sequence.order[:-1] != head.order[:-1]:
+                break
+            alike += 1
+        if alike < 2 or not self.roster.residency.prefix_caching or head.passed >= MOST_PASSED:
+            return standing
+        first = sorted(standing[:alike], key=self._uncached)
+        return first + standing[alike:]
+
+    def _uncached(self, sequence: Sequence) -> int:
+        """Less for those of whom more is cached."""
+        match = self.roster.residency.match(sequence)
+        return -len(match.path) * self.roster.residency.cache.block_size - match.count
 
     def owed(self) -> int:
         """Blocks that running sequences still lack for the tokens they have."""
@@ -91,3 +117,15 @@ class Admission:
         admitted.sequences.append(sequence)
         admitted.counts.append(count)
         return max(0, residency.lacks(sequence, len(sequence.tokens)))
+
+
+def count_passed(standing: list[Sequence], admitted: list[Sequence]) -> None:
+    """Note who still stands where a later one was let in. standing: as before the step, in order."""
+    if not admitted:
+        return
+    last = max(sequence.order for sequence in admitted)
+    for sequence in standing:
+        if sequence.order > last:
+            break
+        if sequence.state is State.WAITING and sequence.awaits is None:
+            sequence.passed += 1

@@ -35,6 +35,7 @@ class Sequence:
     complete     its grammar lets nothing follow the tokens it has, or is about to get
     late         the device may sample a row only once the token before is known here (penalties, grammar)
     matched      what of it was in the cache when it was last asked; held by no one
+    passed       steps in which later sequences, of which more was cached, were let in before it
     scored       prompt tokens up to here have their log-probabilities, or need none
     cached       prompt tokens found in the cache when it was first admitted, -1 before that
     """
@@ -55,6 +56,7 @@ class Sequence:
     frontier: Frontier | None = None
     awaits: Frontier | None = None
     matched: list[Node] = field(default_factory=list)
+    passed: int = 0
     scored: int = 0
     cached: int = -1
     reported: bool = False
