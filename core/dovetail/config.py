@@ -19,6 +19,7 @@ class EngineConfig:
     option                  settings of the platform's own, "name=value" each
     threads                 of the host that compute, where the platform has that option
     precision               "accurate" or "fast", where the platform has that option
+    task                    "auto", "generate", "embed" or "score": what the model is served for
     dtype                   "auto", "f32", "bf16" or "f16": type of the computation
     quantization            None keeps weights as stored; "int8" per channel, "int4" in groups
     weight_cache            directory that keeps quantised weights between starts; "off" keeps none, None takes the user's
@@ -44,6 +45,7 @@ class EngineConfig:
     option: tuple[str, ...] = ()
     threads: int | None = None
     precision: str | None = None
+    task: str = "auto"
     dtype: str = "auto"
     quantization: str | None = None
     weight_cache: str | None = None

@@ -17,15 +17,20 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from . import pooled
 from .config import EngineConfig
 from .engine.client import EngineClient, Stream
-from .engine.engine import Engine
+from .engine.driven import Driven
 from .engine.load import load_engine
 from .errors import EngineStopped, InvalidParameter
 from .request import Output, Request, TokenLogprobs
 from .sampling import SamplingParams
 from .text.model import TextModel
 from .text.reply import Delta, Reply, deltas
+from .text.sentences import SentenceModel
 from .weights.checkpoint import open_checkpoint
 
 Prompt = str | Sequence[int]
@@ -165,9 +170,11 @@ class LLM:
     def __init__(self, model: str = "demo", **settings: Any) -> None:
         config = _config(model, settings)
         checkpoint = open_checkpoint(config.model, revision=config.revision)
-        self.engine: Engine = load_engine(config, checkpoint)
+        self.engine: Driven = load_engine(config, checkpoint)
         self._closed = False
         self._ask = _Ask(_text_model(checkpoint, self.engine.info, config))
+        tokenizer = self._ask.model.tokenizer
+        self._sentences = SentenceModel.of(checkpoint, tokenizer, self.engine.info)
 
     def generate(
         self, prompts: Prompt | Sequence[Prompt], sampling_params: Params = None
@@ -189,9 +196,46 @@ class LLM:
             ]
         )
 
-    def _run(self, groups: list[list[_Job]]) -> list[Completion]:
+    def embed(
+        self,
+        inputs: Prompt | Sequence[Prompt],
+        *,
+        prompt_name: str | None = None,
+        dimensions: int | None = None,
+        truncate: bool = False,
+    ) -> NDArray[np.float32]:
+        """Vectors [n, width] of texts or token ids, one row per input.
+
+        prompt_name  of the model's own prompts, put before each text
+        dimensions   length to cut vectors to, for models that say they may be cut
+        truncate     cut inputs that are too long, instead of raising PromptTooLong
+        """
+        return pooled.embed(
+            self._open(),
+            self._pooling(),
+            inputs,
+            prompt_name=prompt_name,
+            dimensions=dimensions,
+            truncate=truncate,
+        )
+
+    def score(self, query: str, documents: Sequence[str], *, truncate: bool = False) -> list[float]:
+        """How well each document answers the query: by a classification head, or the cosine of vectors."""
+        return pooled.score(self._open(), self._pooling(), query, documents, truncate=truncate)
+
+    def _pooling(self) -> SentenceModel:
+        if self._sentences is None:
+            name = self.engine.info.model
+            raise InvalidParameter(f"{name} generates text and makes no vectors or scores")
+        return self._sentences
+
+    def _open(self) -> Driven:
         if self._closed:
             raise EngineStopped("this LLM was closed; make another one")
+        return self.engine
+
+    def _run(self, groups: list[list[_Job]]) -> list[Completion]:
+        self._open()
         jobs = {job.request.id: job for group in groups for job in group}
         for request in [job.request for job in jobs.values()]:
             self.engine.submit(request)

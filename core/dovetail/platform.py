@@ -171,7 +171,7 @@ class Capabilities:
     cache_forms      best first
     fused_ops        fused ops wanted, in order of preference; the core rewrites matches into them
     rewrites         of: "merge_qkv" (one linear for q, k, v), "merge_gate_up" (one for gate and up)
-    columns          optional columns of Batch that are understood
+    columns          optional columns of Batch that are understood: "token_types"
     steps_in_flight  steps that may be issued before the first is waited for, at least 1
     dynamic_shapes   one Program serves every smaller shape without padding
     top_logprobs     most alternatives `sample` reports
@@ -327,6 +327,10 @@ class Batch:
     tables      per cache group [R, M] i32  the row's blocks in order; 0 past its end
     copies      per cache group [C, 2] i32  (source, target) blocks, copied before the rows run; no target is a source
     outputs     [N]      i32  indices into tokens whose hidden state wants an output
+
+    Columns, None unless the graph has an input of the name; a device lists those it understands in `columns`:
+
+    token_types [T]      i32  which of a sequence's segments a token belongs to, from 0
     """
 
     tokens: I32
@@ -337,6 +341,7 @@ class Batch:
     tables: tuple[I32, ...]
     copies: tuple[I32, ...]
     outputs: I32
+    token_types: I32 | None = None
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from .sampling import SamplingParams
 
@@ -28,6 +29,8 @@ class Request:
     priority    lower goes first
     breakers    token ids of sampling.dry_sequence_breakers: whole breakers, and beginnings with what completes them
     salt        separates prefix caches: requests share cached blocks only where it is equal
+    task        what is wanted of the prompt; embed and score take max_tokens 0
+    types       for encoders: the segment of each token of the prompt, a byte each; empty for all 0
     """
 
     id: str
@@ -39,6 +42,8 @@ class Request:
     priority: int = 0
     salt: str = ""
     breakers: list[list[int]] = field(default_factory=list)
+    task: Literal["generate", "embed", "score"] = "generate"
+    types: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Output:
     cached           prompt tokens taken from the prefix cache; in the first output, -1 in later ones
     stop_id          the id of stop_ids that ended it, if one did
     error            what went wrong, with FinishReason.ERROR
+    vector           of a pooled request: float32, little-endian; not normalised
     """
 
     request_id: str
@@ -70,3 +76,4 @@ class Output:
     finish: FinishReason | None = None
     stop_id: int | None = None
     error: str | None = None
+    vector: bytes = b""

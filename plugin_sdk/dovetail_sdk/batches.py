@@ -5,6 +5,7 @@ The platforms here are oracles: where a fast platform would read someone else's 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -37,6 +38,9 @@ def copy_of(record: A) -> A:
     copies: dict[str, Any] = {}
     for name in record.__slots__:  # type: ignore[attr-defined]
         value = getattr(record, name)
+        if value is None:
+            copies[name] = None
+            continue
         alone = not isinstance(value, tuple)
         copies[name] = value.copy() if alone else tuple(array.copy() for array in value)
     return type(record)(**copies)
@@ -71,6 +75,16 @@ def check_batch(batch: Batch, shape: Shape, cache: Cache) -> None:
     for index in range(len(cache.groups)):
         _check_copies(batch.copies[index], cache.num_blocks[index])
         _check_table(batch, cache, index)
+
+
+def check_columns(batch: Batch, inputs: Collection[str]) -> None:
+    """Raise ValueError unless the batch has the columns that a graph's inputs name."""
+    types = batch.token_types
+    if "token_types" not in inputs:
+        return
+    if types is None or types.shape != batch.tokens.shape or (types < 0).any():
+        found = "missing" if types is None else f"{types.shape} from {int(types.min())}"
+        raise ValueError(f"token_types are {found}; one from 0 per token is wanted")
 
 
 def _check_slots(slots: I32) -> None:

@@ -154,7 +154,7 @@ def test_a_window_as_long_as_any_sequence_is_none(config: Config) -> None:
             {},
             "GPT2LMHeadModel is not supported; supported: LlamaForCausalLM, Mistral",
         ),
-        ("LlamaModel", {}, "LlamaModel is not supported"),
+        ("FalconModel", {}, "FalconModel is not supported"),
         (
             "LlamaForCausalLM",
             {"hidden_act": "mish"},

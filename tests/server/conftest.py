@@ -23,6 +23,7 @@ from dovetail.server.protocol import bounded
 from dovetail.server.serve import bind
 from dovetail.server.served import Served
 from dovetail.text.model import TextModel
+from dovetail.text.sentences import SentenceModel
 from dovetail.weights.checkpoint import open_checkpoint
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -125,7 +126,7 @@ class Running:
         self.port = 0
         self.api_keys, self.hosts = api_keys, hosts
         self.head_timeout_s = head_timeout_s
-        self._config = EngineConfig(model=str(model), platform="null", **settings)
+        self._config = EngineConfig(model=str(model), **{"platform": "null", **settings})
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._web: uvicorn.Server
@@ -147,6 +148,7 @@ class Running:
                 text=text,
                 names=("tiny", "alias"),
                 metrics=Metrics("tiny", engine.info),
+                sentences=SentenceModel.of(checkpoint, text.tokenizer, engine.info),
                 max_body_bytes=1 << 20,
             )
             self.gate = create_app(self.served, api_keys=self.api_keys, hosts=self.hosts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dovetail.request import Output, Request
 
@@ -19,6 +19,10 @@ class EngineInfo:
     reason      why this platform and device were chosen
     num_blocks  usable cache blocks, the scrap block not counted
     fallbacks   nodes that run on a fallback
+    task        what the model is served for
+    width       numbers of the vector or score that a pooled request gets
+    whole       it sees whole sequences at once: there is no cache
+    types       it tells segments of its input apart
     """
 
     model: str
@@ -35,6 +39,10 @@ class EngineInfo:
     num_blocks: int
     fallbacks: int = 0
     reason: str = ""
+    task: Literal["generate", "embed", "score"] = "generate"
+    width: int = 0
+    whole: bool = False
+    types: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dovetail.errors import CacheLost, DeviceLost, RequestError
-from dovetail.platform import I32, LateEdits, Pending, Program, SamplingColumns, Ticket, Tokens
+from dovetail.platform import F32, I32, LateEdits, Pending, Program, SamplingColumns, Ticket, Tokens
 from dovetail.request import FinishReason, Output, Request
 from dovetail.scheduler import Commit, Plan, Scheduler
 
@@ -24,6 +24,7 @@ from .edits import Edits, join
 from .masks import Forced, Masks
 from .pack import SlotParameters, pack, select
 from .scores import Scores, scored_token
+from .vectors import delivered
 
 Index = NDArray[np.intp]
 log = logging.getLogger("dovetail.engine")
@@ -47,6 +48,7 @@ class _Step:
     late     drawn rows that wait for the token before
     fetched  logits of the rows that are chosen on the host
     tickets  (which of `rows`, what was sampled for them)
+    pooled   vectors of the plan's closing sequences, in their order
     """
 
     plan: Plan
@@ -57,6 +59,7 @@ class _Step:
     late: list[int]
     fetched: Fetched | None
     tickets: list[tuple[Index, Ticket[Tokens]]] = field(default_factory=list)
+    pooled: Ticket[F32] | None = None
 
 
 class Engine:
@@ -98,6 +101,7 @@ class Engine:
         self._choosers = Choosers(info.vocab_size)
         self._scores = Scores()
         self._ready: list[Output] = []
+        self._pooled_output = "scores" if info.task == "score" else "hidden"
         self._generated = 0
         self._steps = 0
         self._losses = 0
@@ -204,6 +208,9 @@ class Engine:
         pending = self._program.run(batch)
         fetched = self._choosers.fetch(pending, rows, plan.drawing)
         step = _Step(plan, pending, rows, columns, started, self._deferred(plan), fetched)
+        if len(batch.outputs) > len(rows):
+            pooled = np.arange(len(rows), len(batch.outputs), dtype=np.int32)
+            step.pooled = step.pending.fetch(self._pooled_output, pooled)
         self._inflight.append(step)
         self._steps += 1
         if not step.late:
@@ -261,6 +268,8 @@ class Engine:
         self._scores.gather(step.plan, tokens)
         forced = self._follow(step.plan, tokens, failed)
         commits = self._scheduler.commit(step.plan, tokens.ids[:drawn], forced)
+        if step.pooled is not None:
+            return failed + self._pooled(step.plan, step.pooled.result(), commits)
         failed += self._outputs(step, tokens, commits)
         self._masks.start()
         return failed
@@ -277,6 +286,15 @@ class Engine:
             failed.append(Output(request_id, finish=FinishReason.ERROR, error=reason))
             self._forget(request_id)
         return forced
+
+    def _pooled(self, plan: Plan, vectors: F32, commits: list[Commit]) -> list[Output]:
+        """The vectors of prompts that ended; nothing else happens in a model that pools."""
+        vector_of = {id(s): vector for s, vector in zip(plan.closing, vectors, strict=True)}
+        for commit in commits:
+            self._forget(commit.sequence.request.id)
+        return [
+            delivered(c.sequence.request.id, vector_of[id(c.sequence)], c.cached) for c in commits
+        ]
 
     def _fail(self, plan: Plan, tokens: Tokens, drawn: int) -> list[Output]:
         """End the sequences whose logits were not finite; the others go on."""

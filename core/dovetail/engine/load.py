@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dovetail import models, registration
 from dovetail.config import EngineConfig
-from dovetail.errors import ConfigError, OutOfMemory, PlatformError
-from dovetail.graph import Graph, passes, with_forms
+from dovetail.errors import ConfigError, PlatformError
+from dovetail.graph import passes, with_forms
 from dovetail.options import given_options
 from dovetail.platform import (
     CacheForm,
@@ -22,19 +20,23 @@ from dovetail.platform import (
     LoadedModel,
     Program,
     Shape,
-    Support,
 )
 from dovetail.plugins import Selection, choices, open_first
 from dovetail.scheduler import Pace, Priority, Scheduler
 from dovetail.weights.checkpoint import Checkpoint
 from dovetail.weights.forms import choose_forms
+from dovetail.weights.naming import fit_names
+from dovetail.weights.safetensors import open_tensors
 from dovetail.weights.source import open_source
 from dovetail.weights.weight_cache import WeightCache
 
-from .client import EngineInfo
+from .driven import Driven
 from .engine import Engine
+from .load_encoder import assemble_encoder, limits_for
 from .masks import Masks
-from .sizing import Limits, Sizes, choose_limits, choose_sizes
+from .prepared import Prepared, check_columns, info_of, way_out
+from .sizing import Limits, Sizes, choose_sizes
+from .tasks import choose_task
 
 PROMPT_LOGPROBS_CHUNK = 64
 MOST_TARGET_MS = 600_000
@@ -43,19 +45,6 @@ if TYPE_CHECKING:
     from dovetail.structured.vocabulary import Vocabulary
 
 log = logging.getLogger("dovetail.engine")
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A checkpoint's graph, cut to a device; no weights are read yet."""
-
-    selection: Selection
-    device: Device
-    graph: Graph
-    supports: tuple[Support, ...]
-    form: CacheForm
-    limits: Limits
-    weights: str
 
 
 def prepare(
@@ -82,12 +71,17 @@ def _prepare(
     config: EngineConfig, checkpoint: Checkpoint, selection: Selection, device: Device
 ) -> Prepared:
     can = device.capabilities
-    facts = models.facts(checkpoint.config)
-    dtype = _compute_dtype(config.dtype, facts.dtype, can, str(selection))
+    facts, task = models.facts(checkpoint.config), choose_task(config.task, checkpoint)
+    stored = facts.dtype if task.task == "generate" else facts.dtype or "f32"
+    dtype = _compute_dtype(config.dtype, stored, can, str(selection))
     form = _cache_form(config.kv_cache_dtype, dtype, can, str(selection))
     _tell_unverified(can, f"dtype:{dtype}", f"cache:{form.name}")
-    limits = choose_limits(config, context=facts.max_position, form=form, memory=device.memory())
-    graph = models.build(checkpoint.config, dtype=dtype, max_model_len=limits.max_model_len)
+    limits = limits_for(config, checkpoint, task, form, device.memory())
+    graph = models.build(
+        checkpoint.config, dtype=dtype, max_model_len=limits.max_model_len, head=task.head
+    )
+    graph = fit_names(graph, open_tensors(checkpoint.directory, checkpoint.folders))
+    check_columns(graph, can, str(selection))
     chosen = choose_forms(
         graph,
         checkpoint,
@@ -106,13 +100,13 @@ def _prepare(
         supports=device.supports,
     )
     return Prepared(
-        selection, device, ready.graph, tuple(ready.supports), form, limits, chosen.describe()
+        selection, device, ready.graph, tuple(ready.supports), form, limits, chosen.describe(), task
     )
 
 
 def load_engine(
     config: EngineConfig, checkpoint: Checkpoint, offers: Sequence[Selection] | None = None
-) -> Engine:
+) -> Driven:
     """Load a model and make its engine. Raises ConfigError, PlatformError or CheckpointError.
 
     offers  as in `prepare`
@@ -121,7 +115,7 @@ def load_engine(
     device = prepared.device
     model: LoadedModel | None = None
     try:
-        with _way_out("take a smaller model or fewer bits (--quantization)"):
+        with way_out("take a smaller model or fewer bits (--quantization)"):
             cache = WeightCache.named(config.weight_cache, config.weight_cache_size)
             source = open_source(prepared.graph, checkpoint, cache=cache)
             model = device.load(prepared.graph, source)
@@ -138,9 +132,11 @@ def load_engine(
 
 def _assemble(
     config: EngineConfig, checkpoint: Checkpoint, prepared: Prepared, model: LoadedModel
-) -> Engine:
+) -> Driven:
+    if prepared.task.whole:
+        return assemble_encoder(checkpoint, prepared, model)
     sizes, shape = _allocate(config, prepared, model)
-    with _way_out("lower --max-num-batched-tokens or --max-num-seqs"):
+    with way_out("lower --max-num-batched-tokens or --max-num-seqs"):
         program = model.compile(shape)
     name = prepared.selection.platform.name
     registration.check(program, Program, name)  # type: ignore[type-abstract]
@@ -157,21 +153,7 @@ def _assemble(
         policy=Priority(),
         pace=_pace(config),
     )
-    info = EngineInfo(
-        model=checkpoint.name,
-        platform=prepared.selection.platform.name,
-        reason=prepared.selection.reason,
-        device=", ".join(device.description for device in prepared.selection.devices),
-        dtype=prepared.graph.dtype,
-        weights=prepared.weights,
-        cache_form=prepared.form.name,
-        vocab_size=models.facts(checkpoint.config).vocab_size,
-        max_model_len=limits.max_model_len,
-        max_num_seqs=limits.max_num_seqs,
-        max_num_batched_tokens=limits.max_num_batched_tokens,
-        block_size=limits.block_size,
-        num_blocks=sizes.num_blocks - 1,
-    )
+    info = info_of(checkpoint, prepared, limits, num_blocks=sizes.num_blocks - 1)
     log.info("ready info=%s", info)
     return Engine(
         registration.Watched(program, name),
@@ -218,17 +200,8 @@ def _allocate(config: EngineConfig, prepared: Prepared, model: LoadedModel) -> t
 
 def _make_cache(model: LoadedModel, prepared: Prepared, sizes: Sizes) -> None:
     layout = _layout(prepared)
-    with _way_out("lower --kv-cache-memory, --max-model-len or --max-num-seqs"):
+    with way_out("lower --kv-cache-memory, --max-model-len or --max-num-seqs"):
         model.allocate(layout, (sizes.num_blocks,) * len(layout.groups))
-
-
-@contextmanager
-def _way_out(advice: str) -> Iterator[None]:
-    """Let OutOfMemory say, beside what the device has no room for, which setting to change."""
-    try:
-        yield
-    except OutOfMemory as error:
-        raise OutOfMemory(f"{error}; {advice}") from error
 
 
 def _layout(prepared: Prepared) -> KVLayout:

@@ -13,7 +13,7 @@ from dovetail.weights.checkpoint import Checkpoint
 
 from . import loop
 from .connected import ConnectedClient
-from .engine import Engine
+from .driven import Driven
 from .load import load_engine
 from .messages import Command, Report, Stop, failure
 
@@ -42,7 +42,7 @@ class _QueuePort:
 class LocalClient(ConnectedClient):
     """An EngineClient whose engine runs on a thread here."""
 
-    def __init__(self, engine: Engine, config: EngineConfig) -> None:
+    def __init__(self, engine: Driven, config: EngineConfig) -> None:
         super().__init__(engine.info, config)
         self._port = _QueuePort(self, asyncio.get_running_loop())
         self._thread = threading.Thread(
@@ -50,7 +50,7 @@ class LocalClient(ConnectedClient):
         )
         self._thread.start()
 
-    def _run(self, engine: Engine) -> None:
+    def _run(self, engine: Driven) -> None:
         try:
             loop.run(engine, self._port)
         except Exception as error:  # told to every request; the server reports itself unhealthy

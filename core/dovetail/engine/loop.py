@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .engine import Engine
+from .driven import Driven
 from .messages import Cancel, Command, Report, Stepped, Stop, Submit
 
 
@@ -18,7 +18,7 @@ class Port(Protocol):
         """Tell the client."""
 
 
-def run(engine: Engine, port: Port) -> None:
+def run(engine: Driven, port: Port) -> None:
     """Serve commands until Stop arrives; what runs then ends as cancelled."""
     while True:
         commands = port.receive(block=not engine.has_work)

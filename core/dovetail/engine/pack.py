@@ -40,8 +40,9 @@ class SlotParameters:
 def pack(plan: Plan, parameters: SlotParameters) -> tuple[Batch, I32, SamplingColumns]:
     """Arrays of a step, to be called before the scheduler is called again.
 
-    Returns the batch; rows [N] i32, which of its outputs to sample (all of them, in order); and how. Outputs are the
-    last tokens of the rows that draw, in plan order, then the prompt positions to be scored, as plan.scores says.
+    Returns the batch; rows i32, which of its outputs to sample; and how. Outputs are the last tokens of the rows that
+    draw, in plan order, then the prompt positions to be scored, as plan.scores says; behind them the last tokens of
+    pooled prompts, which are not sampled.
     """
     for sequence in plan.admitted:
         parameters.admit(sequence)
@@ -54,6 +55,9 @@ def pack(plan: Plan, parameters: SlotParameters) -> tuple[Batch, I32, SamplingCo
     if plan.scores:
         outputs = np.concatenate((outputs, score_outputs(plan, starts)))
         columns = joined(columns, score_columns(plan, parameters))
+    sampled = len(outputs)
+    if plan.closing and plan.closing[0].request.task != "generate":
+        outputs = np.concatenate((outputs, pooled_outputs(plan, starts)))
     batch = Batch(
         tokens=pack_tokens(plan, slots, starts),
         positions=pack_positions(plan, starts)[None],
@@ -64,7 +68,14 @@ def pack(plan: Plan, parameters: SlotParameters) -> tuple[Batch, I32, SamplingCo
         copies=plan.copies,
         outputs=outputs,
     )
-    return batch, np.arange(len(outputs), dtype=np.int32), columns
+    return batch, np.arange(sampled, dtype=np.int32), columns
+
+
+def pooled_outputs(plan: Plan, starts: I32) -> I32:
+    """The last tokens of the prompts that end in this step and are pooled, in the order of plan.closing."""
+    row_of = {id(sequence): row for row, sequence in enumerate(plan.sequences)}
+    rows = [row_of[id(sequence)] for sequence in plan.closing]
+    return np.asarray(starts[1:][rows] - 1, np.int32)
 
 
 def gather_table(plan: Plan, table: I32) -> I32:

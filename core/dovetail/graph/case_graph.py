@@ -6,7 +6,6 @@ through take_rows. So the device must have embed, reshape and take_rows before i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import prod
 
 from .builder import GraphBuilder
@@ -18,7 +17,12 @@ from .spec import Operand, OpSpec
 CASE_VOCABULARY = 61
 """Ids that a case's tokens are drawn from, except where the case is about the vocabulary (embed)."""
 
-BATCH_VALUES = {"ids": "tokens", "positions": "positions", "rows": "outputs"}
+BATCH_VALUES = {
+    "ids": "tokens",
+    "positions": "positions",
+    "rows": "outputs",
+    "row_starts": "row_starts",
+}
 """Integer operands -> the input of the graph that they are."""
 
 
@@ -41,12 +45,15 @@ class _CaseGraph:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.spec: OpSpec = OPS[case.op]
-        self.builder = GraphBuilder(f"case {case}", case.dtype)
-        self.inputs: Mapping[str, Value] = {
+        whole = "row_starts" in (operand.name for operand in self.spec.inputs)
+        self.builder = GraphBuilder(f"case {case}", case.dtype, chunkable=not whole)
+        self.inputs: dict[str, Value] = {
             "tokens": self.builder.input("tokens", ("T",)),
             "positions": self.builder.input("positions", (1, "T")),
             "outputs": self.builder.input("outputs", ("N",)),
         }
+        if whole:
+            self.inputs["row_starts"] = self.builder.input("row_starts", ("G",))
 
     def build(self) -> Graph:
         if self.spec.layered:

@@ -11,7 +11,7 @@ Axis letters, the same in every language and kernel:
     S  tokens per block             H  query heads                      K  key/value heads
     D  head width                   E  model width                      F  feed-forward width
     V  vocabulary                   X  experts                          L  layers
-    P  rotary position planes
+    P  rotary position planes       C  rows of a position table         G  R + 1
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Literal
 
 Dim = int | str
-"""A number, or an axis letter whose length is known only when a step runs (T, N, R, P)."""
+"""A number, or an axis letter whose length is known only when a step runs (T, N, R, P, G)."""
 
 DType = Literal["f32", "bf16", "f16", "i32", "cache"]
 """Type of a value; `cache` is the order between a cache write and the reads after it, and holds no numbers."""
@@ -130,7 +130,8 @@ class CacheGroup:
 class Graph:
     """A model, ready to be verified, rewritten and run.
 
-    inputs     values the step's Batch provides: tokens [T], positions [P, T], outputs [N], all i32
+    inputs     values the step's Batch provides: tokens [T], positions [P, T], outputs [N], and where the graph wants
+               them row_starts [G] and the column token_types [T], all i32
     nodes      in an order in which every value is made before it is used
     values     every value by name, inputs included
     weights    every weight by name

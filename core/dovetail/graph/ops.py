@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from . import case_data
 from .cases import Case
+from .encoder_ops import ENCODER_SPECS
 from .spec import (
     Attributes,
     AttributeSpec,
@@ -24,12 +25,9 @@ from .spec import (
     Shape,
     Step,
 )
+from .tolerances import ACCUMULATED, EXACT, ROUNDED
 
 ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "relu")
-
-EXACT = MappingProxyType({"f32": 0.0, "bf16": 0.0, "f16": 0.0})
-ROUNDED = MappingProxyType({"f32": 1e-7, "bf16": 5e-5, "f16": 1e-6})
-ACCUMULATED = MappingProxyType({"f32": 1e-7, "bf16": 2e-4, "f16": 5e-6})
 
 
 # ------------------------------------------------------------------------------- rules beyond what letters say
@@ -315,7 +313,7 @@ SPECS = (
     ),
 )
 
-_ops: dict[str, OpSpec] = {spec.name: spec for spec in SPECS}
+_ops: dict[str, OpSpec] = {spec.name: spec for spec in (*SPECS, *ENCODER_SPECS)}
 
 OPS: Mapping[str, OpSpec] = MappingProxyType(_ops)
 """Every op by name."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dovetail.graph import CacheGroup, Graph, GraphBuilder, Value, Weight
 
 from .facts import ModelFacts
+from .heads import Head, dense, linear
 from .options import Windows, distinct
 from .rope import Rope
 
@@ -25,6 +26,7 @@ class Decoder:
     output_bias  on the projection out of heads
     mlp_bias     on gate, up and down
     head_norms   an RMS norm over D of every query and key head before rope
+    labels       numbers of a classification head
     """
 
     facts: ModelFacts
@@ -36,17 +38,19 @@ class Decoder:
     output_bias: bool = False
     mlp_bias: bool = False
     head_norms: bool = False
+    labels: int = 1
 
-    def graph(self, dtype: str) -> Graph:
-        """tokens [T], positions [1, T], outputs [N] -> "logits" [N, V]."""
-        return DecoderGraph(self, dtype).build()
+    def graph(self, dtype: str, head: Head | None = None) -> Graph:
+        """tokens [T], positions [1, T], outputs [N] -> "logits" [N, V], or what the head makes of a last token."""
+        return DecoderGraph(self, dtype, head).build()
 
 
 class DecoderGraph:
     """Builds the graph of one Decoder."""
 
-    def __init__(self, decoder: Decoder, dtype: str) -> None:
+    def __init__(self, decoder: Decoder, dtype: str, head: Head | None) -> None:
         self.decoder = decoder
+        self.head = head
         self.facts = decoder.facts
         self.build_on = GraphBuilder(decoder.facts.architecture, dtype)
         self.tokens = self.build_on.input("tokens", ("T",))
@@ -62,10 +66,18 @@ class DecoderGraph:
             with build.scope(f"layers.{layer}"):
                 x = self._layer(x, layer)
         x = build.op("take_rows", x, self.rows)
-        x = self._norm(x, "model.norm", "norm")
-        head = table if facts.tied else build.weight("lm_head.weight", table.shape)
-        build.output("logits", build.op("linear", x, weights={"weight": head}, name="logits"))
+        self._end(self._norm(x, "model.norm", "norm"), table)
         return build.build()
+
+    def _end(self, x: Value, table: Weight) -> None:
+        build, head = self.build_on, self.head
+        if head is None:
+            matrix = table if self.facts.tied else build.weight("lm_head.weight", table.shape)
+            build.output("logits", build.op("linear", x, weights={"weight": matrix}, name="logits"))
+        elif head.task == "embed":
+            build.output("hidden", dense(build, x, head.dense))
+        else:
+            build.output("scores", linear(build, x, "score", self.decoder.labels, False, "scores"))
 
     def _cache_groups(self) -> None:
         windows = self.decoder.windows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dovetail.errors import CheckpointError, UnsupportedModel
@@ -43,6 +43,10 @@ FAMILIES = {
 }
 
 
+ENDINGS = ("ForCausalLM", "Model", "ForSequenceClassification")
+"""What is built of a decoder: with its language head, bare, or with a classification head."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
     """The sizes of a model.
@@ -70,8 +74,8 @@ class ModelFacts:
     dtype: str | None
 
 
-def facts(config: Mapping[str, Any]) -> ModelFacts:
-    """The sizes in a config.json.
+def decoder_facts(config: Mapping[str, Any]) -> ModelFacts:
+    """The sizes in a decoder's config.json.
 
     Raises CheckpointError for a field that is missing, malformed or absurd, UnsupportedModel for an architecture or
     storage format that is not built.
@@ -100,15 +104,23 @@ def family_of(fields: Fields) -> Family:
     """The first supported architecture that the file names."""
     names = fields.words("architectures")
     for name in names:
-        if name in FAMILIES:
-            return FAMILIES[name]
+        if base_of(name) in FAMILIES:
+            return replace(FAMILIES[base_of(name)], architecture=name)
     raise UnsupportedModel(
         f"{FILE}: architecture {', '.join(names) or '(none)'} is not supported; "
         f"supported: {', '.join(FAMILIES)}"
     )
 
 
-def refuse_formats(fields: Fields) -> None:
+def base_of(architecture: str) -> str:
+    """The name with a language head, for a decoder under any of its names."""
+    for ending in ENDINGS:
+        if architecture.endswith(ending):
+            return architecture.removesuffix(ending) + ENDINGS[0]
+    return architecture
+
+
+def refuse_formats(fields: Fields, *, causal: bool = True) -> None:
     """Refuse what would have to be read or computed in a way that is not built."""
     for name in ("quantization_config", "compression_config"):
         if fields.has(name):
@@ -119,7 +131,7 @@ def refuse_formats(fields: Fields) -> None:
             )
     if fields.has("per_layer_config"):
         raise UnsupportedModel(f"{FILE}: field per_layer_config is not supported; expected none")
-    if not fields.flag("is_causal", True):
+    if causal and not fields.flag("is_causal", True):
         raise UnsupportedModel(
             f"{FILE}: field is_causal is False; only causal models are supported"
         )
@@ -138,10 +150,11 @@ def kv_heads_of(fields: Fields, family: Family, heads: int) -> int:
     return kv_heads
 
 
-def head_width_of(fields: Fields, family: Family, hidden: int, heads: int) -> int:
+def head_width_of(fields: Fields, family: Family | None, hidden: int, heads: int) -> int:
     """D: as given, the family's default, or E / H."""
-    if fields.has("head_dim") or family.head_width:
-        return fields.integer("head_dim", 1, MAX_WIDTH, family.head_width)
+    default = family.head_width if family else None
+    if fields.has("head_dim") or default:
+        return fields.integer("head_dim", 1, MAX_WIDTH, default)
     if hidden % heads:
         raise CheckpointError(
             f"{FILE}: hidden_size is {hidden} and num_attention_heads {heads}; expected a multiple, "

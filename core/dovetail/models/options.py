@@ -12,6 +12,7 @@ from .fields import FILE, Fields
 ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
+    "swiglu": "silu",
     "gelu": "gelu",
     "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
@@ -32,10 +33,15 @@ Windows = tuple[int | None, ...]
 
 def activation(fields: Fields) -> str:
     """The graph's name of `hidden_act`."""
-    name = fields.word("hidden_act", "silu")
+    return activation_of(fields, "hidden_act", "silu")
+
+
+def activation_of(fields: Fields, field: str, default: str) -> str:
+    """The graph's name of an activation."""
+    name = fields.word(field, default)
     if name not in ACTIVATIONS:
         raise UnsupportedModel(
-            f"{FILE}: hidden_act {name!r} is not supported; supported: {', '.join(ACTIVATIONS)}"
+            f"{FILE}: {field} {name!r} is not supported; supported: {', '.join(ACTIVATIONS)}"
         )
     return ACTIVATIONS[name]
 

@@ -13,6 +13,7 @@ from dovetail import __version__
 from dovetail.errors import DovetailError, EngineStopped
 
 from .anthropic.routes import ENDPOINTS as ANTHROPIC
+from .embeddings import ENDPOINTS as EMBEDDINGS
 from .endpoint import Endpoint
 from .errors import answer, on_bug, on_error
 from .gate import Gate
@@ -76,6 +77,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *TGI,
     *KSERVE,
     *LLAMA,
+    *EMBEDDINGS,
     Endpoint(
         method="GET",
         path="/health",

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dovetail.engine.admission import check_task
 from dovetail.errors import DovetailError
 
 from . import errors as forms
@@ -30,6 +31,7 @@ class Endpoint:
     errors    how an error is answered here; OpenAI's form unless a dialect has its own
     query     parameters of the query string: name -> type
     open      needs no key
+    tasks     what the model must be served for, one of them; empty: anything
     """
 
     method: str
@@ -42,14 +44,21 @@ class Endpoint:
     errors: forms.Answer = forms.answer
     query: dict[str, Any] = field(default_factory=dict)
     open: bool = False
+    tasks: tuple[str, ...] = ()
 
     def route(self) -> Route:
         """For Starlette."""
 
         async def endpoint(request: Request) -> Response:
             try:
+                self._check_task(request)
                 return await self.handle(request)
             except DovetailError as error:
                 return self.errors(error)
 
         return Route(self.path, endpoint, methods=[self.method], name=self.handle.__name__)
+
+    def _check_task(self, request: Request) -> None:
+        info = request.app.state.served.engine.info
+        if self.tasks and info.task not in self.tasks:
+            check_task(self.tasks[0], info)

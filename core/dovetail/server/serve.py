@@ -144,6 +144,7 @@ async def _served(
 ) -> Served:
     """The text side, loaded while the engine starts, and the engine."""
     from dovetail.text.model import TextModel
+    from dovetail.text.sentences import SentenceModel
 
     from .facts import model_facts
     from .metrics import Metrics
@@ -161,6 +162,7 @@ async def _served(
         names=names,
         metrics=Metrics(names[0], engine.info),
         facts=model_facts(checkpoint.directory, checkpoint.config),
+        sentences=SentenceModel.of(checkpoint, text.tokenizer, engine.info),
         max_body_bytes=server.max_body_size,
     )
 

@@ -13,6 +13,7 @@ from dovetail.engine.client import EngineClient
 from dovetail.errors import UnknownModel
 from dovetail.structured.check import GrammarCheck
 from dovetail.text.model import TextModel
+from dovetail.text.sentences import SentenceModel
 
 from .facts import ModelFacts
 from .kept import Kept
@@ -33,6 +34,7 @@ class Served:
     names      what requests may call it; answers use the name that was asked for, the first where none was
     responses  that clients may come back to
     facts      what the files of the model say about it
+    sentences  how texts become its vectors or scores, None for a model that generates
     """
 
     engine: EngineClient
@@ -40,6 +42,7 @@ class Served:
     names: tuple[str, ...]
     metrics: Metrics
     facts: ModelFacts = field(default_factory=ModelFacts)
+    sentences: SentenceModel | None = None
     max_body_bytes: int = MAX_BODY_BYTES
     responses: Kept[Any] = field(default_factory=Kept)
     created: int = field(default_factory=lambda: int(time.time()))

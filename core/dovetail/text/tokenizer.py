@@ -85,6 +85,28 @@ class Tokenizer:
             ) from None
         return ids
 
+    def encode_parts(
+        self, texts: Sequence[str], *, most: int | None = None, add_special_tokens: bool = True
+    ) -> tuple[list[int], list[int]]:
+        """Ids of one text or of a pair, put together as the model was trained, and the segment of each id.
+
+        most  tokens to keep, special ones included; the longer of two texts loses first, at its end
+        """
+        try:
+            parts = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        except (UnicodeEncodeError, TypeError):
+            raise InvalidParameter(
+                "the text holds a lone surrogate (half of an escaped UTF-16 pair), which is no character"
+            ) from None
+        if most is not None:
+            special = self._backend.num_special_tokens_to_add(len(parts) > 1)
+            room = max(0, most - special * add_special_tokens)
+            for part, length in zip(parts, _shares([len(p.ids) for p in parts], room), strict=True):
+                part.truncate(length)
+        pair = parts[1] if len(parts) > 1 else None
+        whole = self._backend.post_process(parts[0], pair, add_special_tokens)
+        return whole.ids, whole.type_ids
+
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of ids as a whole; bytes that are not UTF-8 become U+FFFD."""
         text: str = self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
@@ -180,3 +202,14 @@ def _byte_of_char() -> dict[str, int]:
 
 
 BYTE_OF = _byte_of_char()
+
+
+def _shares(lengths: Sequence[int], room: int) -> list[int]:
+    """Lengths cut to a sum of `room`, from the longest down."""
+    if sum(lengths) <= room or len(lengths) == 1:
+        return [min(length, room) for length in lengths]
+    first, second = lengths
+    short = min(first, second, room // 2)
+    if first <= second:
+        return [short, room - short] if first <= room // 2 else [room - room // 2, room // 2]
+    return [room - short, short] if second <= room // 2 else [room - room // 2, room // 2]

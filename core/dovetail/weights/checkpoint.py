@@ -16,6 +16,7 @@ from dovetail.errors import CheckpointError
 from .generation import GenerationDefaults, generation_defaults
 from .hub import fetch, is_hub_id
 from .json_file import read_object, read_text
+from .sentence import SentenceFiles, sentence_files
 
 DEMO = "demo"
 
@@ -30,6 +31,7 @@ class Checkpoint:
     tokenizer_file    tokenizer.json
     tokenizer_config  tokenizer_config.json, empty where there is none
     chat_template     Jinja source, None where the model has none
+    sentence          how its states become a sentence's vector, None where it has no such files
     """
 
     directory: Path
@@ -39,6 +41,12 @@ class Checkpoint:
     tokenizer_file: Path
     tokenizer_config: Mapping[str, Any]
     chat_template: str | None
+    sentence: SentenceFiles | None = None
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders of modules that have weights of their own."""
+        return tuple(module.folder for module in self.sentence.dense) if self.sentence else ()
 
 
 def open_checkpoint(
@@ -73,6 +81,7 @@ def _read(directory: Path, name: str) -> Checkpoint:
         tokenizer_file=_tokenizer_file(directory),
         tokenizer_config=tokenizer_config,
         chat_template=_chat_template(directory, tokenizer_config),
+        sentence=sentence_files(directory),
     )
 
 

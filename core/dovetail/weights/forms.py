@@ -55,7 +55,7 @@ def choose_forms(
     Vectors are f32 always. Raises ConfigError where the device does not accept what was asked.
     """
     _check_request(quantization, accepted)
-    tensors = None if checkpoint is None else open_tensors(checkpoint.directory)
+    tensors = None if checkpoint is None else open_tensors(checkpoint.directory, checkpoint.folders)
     matrices = _matrices(graph)
     forms: dict[str, WeightForm] = {}
     notes = _Notes()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,15 @@ class Tensors(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._tensors)
 
+    def with_folders(self, folders: Iterable[str]) -> Tensors:
+        """These and those of folders below the directory."""
+        tensors, maps = dict(self._tensors), dict(self._maps)
+        for folder in folders:
+            path = self.directory / folder / SINGLE
+            found, maps[path] = open_file(path)
+            tensors |= {f"{folder}.{name}": tensor for name, tensor in found.items()}
+        return Tensors(self.directory, tensors, maps)
+
     def view(self, name: str) -> NDArray[np.generic]:
         """The tensor as a read-only view of the mapped file; not aligned where the file is not."""
         tensor = self._tensors[name]
@@ -109,11 +118,16 @@ class Tensors(Mapping[str, Tensor]):
             mapped.forget()
 
 
-def open_tensors(directory: Path) -> Tensors:
-    """The tensors of a model's directory: model.safetensors, or what its index names, or every *.safetensors."""
+def open_tensors(directory: Path, folders: Iterable[str] = ()) -> Tensors:
+    """The tensors of a model's directory: model.safetensors, or what its index names, or every *.safetensors.
+
+    folders  below it, of modules whose model.safetensors is read too; "folder." goes before the names
+    """
     if (directory / SINGLE).exists() or not (directory / INDEX).exists():
-        return _from_files(directory)
-    return _from_index(directory)
+        model = _from_files(directory)
+    else:
+        model = _from_index(directory)
+    return model.with_folders(folders)
 
 
 def open_file(path: Path) -> tuple[dict[str, Tensor], FileMap]:

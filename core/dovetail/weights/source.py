@@ -25,7 +25,14 @@ log = logging.getLogger("dovetail.weights")
 
 NUMPY = {"f32": DTYPES["F32"], "f16": DTYPES["F16"], "bf16": DTYPES["BF16"]}
 # Tensors that checkpoints carry and no graph needs: computed from the configuration, or a copy of a tied weight.
-_EXPECTED_UNUSED = (".inv_freq", ".masked_bias", "lm_head.weight")
+_EXPECTED_UNUSED = (
+    ".inv_freq",
+    ".masked_bias",
+    "lm_head.weight",
+    "position_ids",
+    "pooler.dense.weight",
+    "pooler.dense.bias",
+)
 _MOST_NAMED = 5
 
 
@@ -43,7 +50,7 @@ def open_source(
 
     Raises CheckpointError that names the missing tensors, or the file, the tensor and both shapes.
     """
-    tensors = open_tensors(checkpoint.directory)
+    tensors = open_tensors(checkpoint.directory, checkpoint.folders)
     _check_missing(graph, tensors, checkpoint)
     for weight in graph.weights.values():
         _check_weight(weight, tensors)

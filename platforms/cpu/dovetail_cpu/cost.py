@@ -45,7 +45,13 @@ def weight_bytes(weight: Weight) -> int:
 
 def activation_bytes(graph: Graph, shape: Shape) -> int:
     """Values of a step, and the logits of two steps in flight."""
-    lengths = {"T": shape.tokens, "N": shape.outputs, "R": shape.rows, "P": 1}
+    lengths = {
+        "T": shape.tokens,
+        "N": shape.outputs,
+        "R": shape.rows,
+        "P": 1,
+        "G": shape.rows + 1,
+    }
 
     def size(value: Value) -> int:
         axes = (axis if isinstance(axis, int) else lengths[axis] for axis in value.shape)
@@ -59,12 +65,25 @@ def activation_bytes(graph: Graph, shape: Shape) -> int:
 
 def warm_up_batches(graph: Graph, shape: Shape) -> Iterator[Batch]:
     """A chunk of a prompt and two decode steps, all in the scrap block."""
-    chunk = min(shape.tokens, _WARM_UP_TOKENS)
+    chunk = min(shape.tokens, _WARM_UP_TOKENS, positions_held(graph))
     yield scrap_batch(graph, rows=1, tokens=chunk, outputs=1)
     yield scrap_batch(graph, rows=1, tokens=1, outputs=1)
     rows = min(shape.rows, shape.tokens, shape.outputs)
     if graph.chunkable and rows > 1:
         yield scrap_batch(graph, rows=rows, tokens=1, outputs=rows)
+
+
+def positions_held(graph: Graph) -> int:
+    """Tokens of the longest row that the graph's tables of learned positions have room for."""
+    held = [_WARM_UP_TOKENS]
+    for node in graph.nodes:
+        if node.op == "embed_positions":
+            offset = node.attributes.get("offset")
+            held.append(
+                graph.weights[node.weights["table"]].shape[0]
+                - (offset if isinstance(offset, int) else 0)
+            )
+    return max(1, min(held))
 
 
 def scrap_batch(graph: Graph, *, rows: int, tokens: int, outputs: int) -> Batch:
@@ -81,4 +100,5 @@ def scrap_batch(graph: Graph, *, rows: int, tokens: int, outputs: int) -> Batch:
         tables=(np.zeros((rows, blocks), np.int32),) * groups,
         copies=(np.zeros((0, 2), np.int32),) * groups,
         outputs=np.arange(total - outputs, total, dtype=np.int32),
+        token_types=np.zeros(total, np.int32),
     )

@@ -60,6 +60,7 @@ class CpuDevice(Device):
             cache_forms=cache_forms(dtypes),
             fused_ops=("attention_write",),
             rewrites=frozenset(),
+            columns=frozenset({"token_types"}),
             steps_in_flight=1,
             dynamic_shapes=True,
         )
@@ -83,8 +84,6 @@ class CpuDevice(Device):
         offered = self.capabilities.compute_dtypes
         if graph.dtype not in offered:
             return f"dtype {graph.dtype} does not work on this processor; use --dtype {offered[0]}"
-        if not graph.chunkable:
-            return "attention is causal only, and the graph wants whole sequences"
         return None
 
     def _support(self, graph: Graph, node: Node, whole: str | None) -> Support:

@@ -68,9 +68,17 @@ class Feed:
     def set(self, batch: Batch, tokens: I32, limits: Limits) -> None:
         """Everything the request reads; `tokens` are the batch's with slots resolved. Raises ValueError."""
         _check_tokens(batch, tokens, limits.vocabulary)
-        given = {"tokens": tokens, "positions": batch.positions, "outputs": batch.outputs}
+        given = {
+            "tokens": tokens,
+            "positions": batch.positions,
+            "outputs": batch.outputs,
+            "row_starts": batch.row_starts,
+            "token_types": batch.token_types,
+        }
         for name, numbers in given.items():
             if name in self._inputs:
+                if numbers is None:
+                    raise ValueError(f"the graph reads {name}, and the step has none")
                 self._inputs[name].set(numbers)
         if not self._cached:
             return

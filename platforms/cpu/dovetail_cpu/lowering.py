@@ -13,7 +13,13 @@ from openvino import opset16 as ops
 from . import paged
 from .constants import WeightConstants, constant, parameter
 
-GRAPH_INPUTS = {"tokens": [-1], "positions": [-1, -1], "outputs": [-1]}
+GRAPH_INPUTS = {
+    "tokens": [-1],
+    "positions": [-1, -1],
+    "outputs": [-1],
+    "row_starts": [-1],
+    "token_types": [-1],
+}
 """Inputs that a step's batch provides, by the name the graph has for them."""
 
 
@@ -34,6 +40,7 @@ class Lowering:
         self.written: dict[str, CacheWrite] = {}
         self._values: dict[str, ov.Output] = {}
         self._tables: dict[tuple[str, tuple[float, ...], float], tuple[ov.Output, ov.Output]] = {}
+        self.shared: dict[tuple[object, ...], object] = {}  # made once for several nodes
         self.parameters: list[ov.Node] = []
         for name in graph.inputs:
             node = parameter(name, GRAPH_INPUTS[name], ov.Type.i32)

@@ -10,6 +10,7 @@ import openvino as ov
 from dovetail.graph import Node
 from openvino import opset16 as ops
 
+from . import whole
 from .constants import constant
 from .lowering import CacheWrite, Lowering, number, numbers, reshape
 
@@ -217,4 +218,8 @@ LOWERINGS: Mapping[str, Lower] = {
     "reshape": reshape_trailing,
     "take_rows": take_rows,
     "add_rms_norm": add_rms_norm,
+    "embed_positions": whole.embed_positions,
+    "whole_attention": whole.whole_attention,
+    "mean_rows": whole.mean_rows,
+    "tanh": whole.tanh,
 }

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from cpu_driver import make_graph
@@ -117,11 +116,6 @@ def test_dtypes_that_go_wrong_are_refused(device):
         graph = attention_graph(64, dtype)
         reasons = refusals(device, graph)
         assert len(reasons) == len(graph.nodes) and "--dtype" in reasons[0]
-
-
-def test_whole_sequences_are_refused(device):
-    reasons = refusals(device, replace(attention_graph(64), chunkable=False))
-    assert "causal" in reasons[0]
 
 
 def test_a_cache_beyond_memory_is_refused(device, tmp_path):

@@ -94,6 +94,7 @@ class Row:
     past      tokens of the row that are in the cache
     blocks    its blocks in order, the same ids in every group, or one list per group
     position  rotary position of the first new token, `past` if None
+    types     its tokens' types; a step has the column if its first row has them
     """
 
     tokens: Sequence[int]
@@ -101,6 +102,7 @@ class Row:
     blocks: Sequence[int] | Sequence[Sequence[int]]
     slot: int = 1
     position: int | None = None
+    types: Sequence[int] | None = None
 
     def of_group(self, group: int) -> Sequence[int]:
         """Blocks in a cache group."""
@@ -139,7 +141,14 @@ def make_batch(
             for g in range(groups)
         ),
         outputs=guard.array("outputs", list(outputs)),
+        token_types=_types(rows, guard),
     )
+
+
+def _types(rows: Sequence[Row], guard: Guard) -> I32 | None:
+    if rows[0].types is None:
+        return None
+    return guard.array("token_types", [kind for row in rows for kind in row.types or ()])
 
 
 def _table(rows: Sequence[Row], group: int, padding: int) -> I32:

@@ -3,6 +3,7 @@
     plant.py     the copy, and how parts of it are exchanged
     attention.py wrong attention
     ops.py       other wrong arithmetic
+    encoders.py  wrong ops of encoders
     paging.py    wrong caches
     programs.py  wrong steps: copies, padding, outputs, slots
     sampling.py  wrong draws
@@ -13,13 +14,14 @@
 `UNMUTATED` must pass what the mutants fail. None of this is for use.
 """
 
-from . import attention, contract, flight, ops, paging, programs, sampling
+from . import attention, contract, encoders, flight, ops, paging, programs, sampling
 from .flight import LatePlatform
 from .plant import CopyPlatform, Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *attention.MUTANTS,
     *ops.MUTANTS,
+    *encoders.MUTANTS,
     *paging.MUTANTS,
     *programs.MUTANTS,
     *sampling.MUTANTS,

@@ -11,6 +11,7 @@ from dovetail.platform import F32
 from numpy.typing import NDArray
 
 from dovetail_sdk.reference import ops
+from dovetail_sdk.reference.softmax import attend
 from dovetail_sdk.runner import Layer, Step
 
 from .plant import mutant
@@ -69,7 +70,7 @@ def seeing(hide: Callable[[Places, Places, int, int, int | None], NDArray[np.boo
             hidden = hide(
                 np.arange(past, end)[:, None], np.arange(end), past, step.block_size, window
             )
-            y[mine] = ops._attend(q[mine], keys, values, hidden, scale, soft_cap)
+            y[mine] = attend(q[mine], keys, values, hidden, scale, soft_cap)
         return y
 
     return attention

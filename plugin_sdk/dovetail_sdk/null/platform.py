@@ -78,6 +78,7 @@ class NullDevice(Device):
             compute_dtypes=COMPUTE_DTYPES,
             weight_forms=(F32, F16, BF16, INT8, INT4),
             cache_forms=(CacheForm("f32", 1, 1024), CacheForm("bf16", 1, 1024)),
+            columns=frozenset({"token_types"}),
             steps_in_flight=steps_in_flight,
             dynamic_shapes=True,
         )

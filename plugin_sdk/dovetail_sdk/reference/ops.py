@@ -17,6 +17,9 @@ from dovetail.platform import F32, I32
 
 from dovetail_sdk.runner import Layer, Step
 
+from . import encoder_ops
+from .softmax import attend
+
 ROOT_2 = math.sqrt(2.0)
 ROOT_2_PI = math.sqrt(2.0 / math.pi)
 _ERF = np.frompyfunc(math.erf, 1, 1)
@@ -155,7 +158,7 @@ def attention(
         hidden = distance < 0
         if window is not None:
             hidden |= distance >= window
-        y[mine] = _attend(q[mine], keys, values, hidden, scale, soft_cap)
+        y[mine] = attend(q[mine], keys, values, hidden, scale, soft_cap)
     return y
 
 
@@ -170,30 +173,6 @@ def _read(cache: Layer, step: Step, row: int, first: int) -> tuple[F32, F32]:
         for array in (cache.keys, cache.values)
     )
     return keys, values
-
-
-def _attend(
-    q: F32,
-    keys: F32,
-    values: F32,
-    hidden: np.ndarray[Any, np.dtype[np.bool_]],
-    scale: float,
-    soft_cap: float | None,
-) -> F32:
-    """One row: q [n, H, D], keys [c, K, D], values [c, K, Dv], hidden [n, c] -> [n, H, Dv]."""
-    n, heads, width = q.shape
-    kv_heads = keys.shape[1]
-    grouped = q.reshape(n, kv_heads, -1, width).transpose(1, 2, 0, 3)  # [K, H / K, n, D]
-    scores = grouped.reshape(kv_heads, -1, width) @ keys.transpose(1, 2, 0)
-    scores = scores.reshape(kv_heads, -1, n, len(keys)) * np.float32(scale)
-    if soft_cap is not None:
-        scores = np.tanh(scores / np.float32(soft_cap)) * np.float32(soft_cap)
-    scores = np.where(hidden, np.float32(-np.inf), scores)
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    weights /= weights.sum(axis=-1, keepdims=True)
-    mixed = weights.reshape(kv_heads, -1, len(keys)) @ values.transpose(1, 0, 2)
-    mixed = mixed.reshape(kv_heads, -1, n, values.shape[2]).transpose(2, 0, 1, 3)
-    return np.asarray(mixed.reshape(n, heads, -1))
 
 
 def attention_write(
@@ -304,31 +283,30 @@ def add_rms_norm(x: F32, residual: F32, *, weight: F32, eps: float) -> tuple[F32
 
 _ACTIVATION = activation  # gated_activation has an argument of that name
 
+_ALL: tuple[Callable[..., Any], ...] = (
+    embed,
+    linear,
+    rms_norm,
+    layer_norm,
+    rope,
+    kv_write,
+    attention,
+    attention_write,
+    activation,
+    gated_activation,
+    split_gated_activation,
+    add,
+    mul,
+    scale,
+    soft_cap,
+    split,
+    reshape,
+    take_rows,
+    add_rms_norm,
+    *encoder_ops.FUNCTIONS,
+)
 OPS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {
-        function.__name__: function
-        for function in (
-            embed,
-            linear,
-            rms_norm,
-            layer_norm,
-            rope,
-            kv_write,
-            attention,
-            attention_write,
-            activation,
-            gated_activation,
-            split_gated_activation,
-            add,
-            mul,
-            scale,
-            soft_cap,
-            split,
-            reshape,
-            take_rows,
-            add_rms_norm,
-        )
-    }
+    {function.__name__: function for function in _ALL}
 )
 """Op -> its function."""
 

@@ -55,6 +55,7 @@ class ReferenceDevice(KernelDevice):
             compute_dtypes=COMPUTE_DTYPES,
             weight_forms=(F32, F16, BF16, INT8, INT4),
             cache_forms=tuple(CacheForm(form, 1, 1024) for form in FORMS),
+            columns=frozenset({"token_types"}),
             steps_in_flight=steps_in_flight,
         )
         super().__init__(NumpyBackend(), KERNELS, capabilities, checked=True)

@@ -65,7 +65,7 @@ def run_graph(
 ) -> dict[str, Array]:
     """Values of the graph's outputs by the name of the output.
 
-    inputs  tokens [T], positions [P, T], outputs [N], all i32, on the device
+    inputs  the graph's, by name, on the device
     """
     values = {name: inputs[name] for name in graph.inputs}
     for call in steps:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from dovetail.platform import (
     F32,
@@ -17,7 +19,7 @@ from dovetail.platform import (
     Tokens,
 )
 
-from dovetail_sdk.batches import Cache, check_batch, check_sampled
+from dovetail_sdk.batches import Cache, check_batch, check_columns, check_sampled
 
 from .backend import Array, Event
 from .cache import Step
@@ -38,17 +40,21 @@ class KernelProgram(Program):
         cache, backend = state.cache(), state.backend
         layout = cache.layout
         check_batch(batch, self.shape, Cache(layout.block_size, cache.num_blocks, layout.groups))
+        check_columns(batch, state.graph.inputs)
         state.calls.check_tokens(batch.tokens)
         tokens = state.registers.resolve(batch.tokens)
         for group, copies in enumerate(batch.copies):
             cache.copy(group, copies[:, 0], copies[:, 1])
         step = Step.of(batch, layout.block_size)
         cache.begin(step)
-        inputs = {
-            "tokens": backend.upload(tokens),
-            "positions": backend.upload(batch.positions),
-            "outputs": backend.upload(batch.outputs),
+        given: dict[str, Any] = {
+            "tokens": tokens,
+            "positions": batch.positions,
+            "outputs": batch.outputs,
+            "row_starts": batch.row_starts,
+            "token_types": batch.token_types,
         }
+        inputs = {name: backend.upload(given[name]) for name in state.graph.inputs}
         with np.errstate(all="ignore"):
             results = run_graph(state.graph, state.steps, inputs, cache, step, backend)
         event = backend.launch([*results.values(), *cache.arrays()])

@@ -60,7 +60,7 @@ def write_checkpoint(
     values["model_type"] = MODEL_TYPES[values["architectures"][0]]
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(values, indent=1))
-    _write_tokenizer(directory, values["vocab_size"])
+    write_tokenizer(directory, values["vocab_size"])
     name, dtype = STORED[values["torch_dtype"]]
     rng = np.random.default_rng(seed)
     tensors = {
@@ -132,7 +132,7 @@ def _safetensors(tensors: Tensors, dtype: str) -> bytes:
     return len(text).to_bytes(8, "little") + text + b"".join(a.tobytes() for a in tensors.values())
 
 
-def _write_tokenizer(directory: Path, vocab_size: int) -> None:
+def write_tokenizer(directory: Path, vocab_size: int) -> None:
     """Bytes as tokens after <s> and </s>; ids beyond 257 are words that no text has."""
     characters = _byte_characters()
     vocabulary = {"<s>": 0, "</s>": 1}

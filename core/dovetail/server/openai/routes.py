@@ -20,6 +20,7 @@ ENDPOINTS = (
         handle=chat,
         summary="Answer a chat",
         body=schema.ChatRequest,
+        tasks=("generate",),
     ),
     Endpoint(
         method="POST",
@@ -27,6 +28,7 @@ ENDPOINTS = (
         handle=completions,
         summary="Complete prompts",
         body=schema.CompletionRequest,
+        tasks=("generate",),
     ),
     Endpoint(
         method="POST",

@@ -41,7 +41,8 @@ SPECIAL_CELLS = frozenset({"embed", "reshape", "split", "take_rows", "add", "mul
 SPECIAL_ROWS = frozenset({"linear", "rms_norm", "layer_norm", "add_rms_norm"})
 """Ops in which NaN fills rows; the same rows must hold one, and every other row must be as if it were not there."""
 
-ATTENDING = ("attention", "attention_write", "kv_write")
+CACHED = ("attention", "attention_write", "kv_write")
+ATTENDING = (*CACHED, "whole_attention", "mean_rows")
 """Ops in which NaN may spoil all of a sequence, also what is masked; every other sequence is as if it were not there."""
 
 
@@ -120,7 +121,7 @@ def _weight_forms(case: Case) -> tuple[WeightForm | None, ...]:
 
 def drawn_cases(op: str) -> Iterator[Case]:
     """Cases whose lengths are drawn at random, always the same ones."""
-    if op in ATTENDING:
+    if op in CACHED:
         yield from _drawn_attention(op)
         return
     templates = [case for case in own_cases(op) if case.outputs == "all"]
