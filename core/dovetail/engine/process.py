@@ -13,12 +13,14 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import TYPE_CHECKING
 
 from dovetail.config import EngineConfig
 from dovetail.errors import DeviceUnavailable, EngineStopped
-from dovetail.plugins import choices, none_opened
 from dovetail.weights.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from dovetail.plugins import Selection
 
 from .connected import ConnectedClient
 from .messages import (
@@ -151,9 +153,8 @@ async def start_process(config: EngineConfig, checkpoint: Checkpoint) -> Process
     user named none, the next best is tried, in a new process.
     """
     child = await _Child.spawn()  # it starts up while platforms are looked for
-    find = partial(choices, config.platform, timeout_s=config.probe_timeout_s)
     try:
-        offers = await asyncio.get_running_loop().run_in_executor(None, find)
+        offers = await asyncio.get_running_loop().run_in_executor(None, _offers, config)
     except BaseException:
         await child.stop()
         raise
@@ -169,7 +170,16 @@ async def start_process(config: EngineConfig, checkpoint: Checkpoint) -> Process
             continue
         client.info = replace(client.info, reason=offer.after(failures).reason)
         return client
+    from dovetail.plugins import none_opened
+
     raise none_opened(failures)
+
+
+def _offers(config: EngineConfig) -> list[Selection]:
+    """The platforms to try. Imported here, while the engine process starts: NumPy comes with it."""
+    from dovetail.plugins import choices
+
+    return choices(config.platform, timeout_s=config.probe_timeout_s)
 
 
 async def _reap(process: subprocess.Popen[bytes]) -> None:

@@ -24,7 +24,7 @@ from .model import CpuModel
 from .ops import ACTIVATIONS, LOWERINGS
 from .paged import BLOCK_SIZE, TYPES, AttentionWidths
 from .settings import Settings
-from .trial import trial
+from .trial import shared_core, trial
 
 _CAPABILITY = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
 _USUAL = AttentionWidths(heads=4, kv_heads=2, key_width=64, value_width=64)
@@ -43,7 +43,7 @@ def open_device(options: Mapping[str, str]) -> Device:
         )
     if reason := trial(_USUAL, "f32", "f32").reason:
         raise PlatformError(f"the cpu platform cannot be used: {reason}")
-    return CpuDevice(ov.Core(), Settings.of(options))
+    return CpuDevice(shared_core(), Settings.of(options))
 
 
 class CpuDevice(Device):

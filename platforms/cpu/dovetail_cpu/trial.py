@@ -42,6 +42,12 @@ class Trial:
 
 
 @cache
+def shared_core() -> ov.Core:
+    """One for the whole process: each loads the processor's plugin anew, which takes longer than a trial itself."""
+    return ov.Core()
+
+
+@cache
 def trial(widths: AttentionWidths, dtype: str, form: str) -> Trial:
     """Compile an attention alone, run a few tokens in two steps and compare with NumPy. About 50 ms, once."""
     name = f"paged attention with head width {widths.key_width} in {dtype} over a {form} cache"
@@ -83,7 +89,7 @@ def _compile_attention(widths: AttentionWidths, dtype: str, form: str) -> ov.Com
         "KV_CACHE_PRECISION": form,
         "INFERENCE_NUM_THREADS": 1,
     }
-    return ov.Core().compile_model(model, "CPU", config)
+    return shared_core().compile_model(model, "CPU", config)
 
 
 def _trial_error(
