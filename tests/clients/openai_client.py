@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,3 +51,74 @@ def test_a_wrong_key_is_an_authentication_error(url: str) -> None:
         pytest.raises(openai.AuthenticationError),
     ):
         client.models.list()
+
+
+TOOLS: Any = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "Get the weather of a city.",
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string"}},
+                "required": ["city"],
+            },
+        },
+    },
+    {
+        "type": "function",
+        "function": {
+            "name": "get_time",
+            "description": "Get the time in a city.",
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string", "maxLength": 20}},
+                "required": ["city"],
+                "additionalProperties": False,
+            },
+        },
+    },
+]
+WEATHER: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
+
+
+def ask(client: openai.OpenAI, **options: Any) -> Any:
+    given = {"model": "demo", "messages": WEATHER, "tools": TOOLS, "temperature": 0}
+    return client.chat.completions.create(**(given | {"max_tokens": 120} | options))
+
+
+def test_a_tool_is_called_and_its_result_is_used(client: openai.OpenAI) -> None:
+    choice = ask(client).choices[0]
+    assert choice.finish_reason == "tool_calls"
+    (call,) = choice.message.tool_calls
+    assert call.function.name == "get_weather"
+    assert json.loads(call.function.arguments) == {"city": "Paris"}
+    result: Any = {"role": "tool", "tool_call_id": call.id, "content": '{"weather": "sunny"}'}
+    after = ask(client, messages=[*WEATHER, choice.message, result]).choices[0]
+    assert after.finish_reason == "stop" and "sunny" in after.message.content
+
+
+@pytest.mark.parametrize(
+    "choice", ["required", {"type": "function", "function": {"name": "get_time"}}]
+)
+def test_a_tool_that_must_be_called_is_called(client: openai.OpenAI, choice: Any) -> None:
+    hello: Any = [{"role": "user", "content": "Hello!"}]
+    reply = ask(client, messages=hello, tool_choice=choice, parallel_tool_calls=False).choices[0]
+    assert reply.finish_reason == "tool_calls"
+    (call,) = reply.message.tool_calls
+    assert call.function.name in (
+        ("get_weather", "get_time") if choice == "required" else ("get_time",)
+    )
+    assert isinstance(json.loads(call.function.arguments)["city"], str)
+
+
+def test_a_call_is_accumulated_from_a_stream(client: openai.OpenAI) -> None:
+    with client.chat.completions.stream(
+        model="demo", messages=WEATHER, tools=TOOLS, temperature=0
+    ) as stream:
+        kinds = {event.type for event in stream}
+        (call,) = stream.get_final_completion().choices[0].message.tool_calls or ()
+    assert "tool_calls.function.arguments.delta" in kinds
+    assert call.function.name == "get_weather"
+    assert json.loads(call.function.arguments) == {"city": "Paris"}

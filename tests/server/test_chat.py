@@ -161,7 +161,6 @@ def test_tools_are_accepted_where_the_template_takes_them(client: openai.OpenAI)
 @pytest.mark.parametrize(
     ("options", "param"),
     [
-        ({"tools": TOOLS, "tool_choice": "required"}, "tool_choice"),
         ({"reasoning_effort": "low"}, "reasoning_effort"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"extra_body": {"best_of": 2}}, "best_of"),

@@ -101,6 +101,20 @@ def one_of(*names: str) -> Callable[[str], str]:
     return choose
 
 
+def call_format(text: str) -> str:
+    """The name of a form of tool calls."""
+    from dovetail.text.calls.table import CALL_NAMES, known
+
+    return known(text, CALL_NAMES)
+
+
+def reasoning_format(text: str) -> str:
+    """The name of a form of reasoning."""
+    from dovetail.text.calls.table import REASONING_NAMES, known
+
+    return known(text, REASONING_NAMES)
+
+
 def reason(error: ValueError) -> str:
     """What a value must be, also where Python's own int and float refuse it."""
     words = str(error)
@@ -232,6 +246,20 @@ API_KEY = Option(
     metavar="KEY",
     many=True,
 )
+PARSERS = (
+    Option(
+        name="tool_call_parser",
+        help="how the model writes tool calls, if its chat template does not tell",
+        parse=call_format,
+        metavar="NAME",
+    ),
+    Option(
+        name="reasoning_parser",
+        help="how it writes reasoning, likewise; none turns it off",
+        parse=reasoning_format,
+        metavar="NAME",
+    ),
+)
 SERVER = (
     Option(name="host", help="address to listen on (127.0.0.1)", metavar="ADDRESS"),
     Option(name="port", help="port to listen on (8000)", parse=port, metavar="PORT"),
@@ -263,6 +291,7 @@ SERVER = (
         parse=seconds,
         metavar="S",
     ),
+    *PARSERS,
     Option(name="in_process", help="run the engine in this process", parse=truth, switch=True),
 )
 MODEL = Option(name="model", help="directory, hub id, or demo")

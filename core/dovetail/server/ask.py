@@ -43,6 +43,7 @@ class Ask:
     before              ids that go before the prompt: an earlier exchange, as tokens
     special_tokens      the tokenizer adds its own around what the template wrote
     variables           of the template, checked by `template_variables`
+    effort              how hard to think before the answer: none, minimal, low, medium, high or xhigh
     salt                separates prefix caches
     clip                sampling.max_tokens was nobody's wish: cut it to what the context leaves
     size                bytes of the request: no work on it is larger
@@ -59,6 +60,7 @@ class Ask:
     before: Sequence[int] = ()
     special_tokens: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
+    effort: str | None = None
     priority: int = 0
     salt: str = ""
     clip: bool = False

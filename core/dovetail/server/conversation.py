@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dovetail.errors import UnsupportedParameter
+from dovetail.sampling import SamplingParams
+from dovetail.structured import Grammar
+from dovetail.text.effort import effort_variables
 from dovetail.text.model import TextModel
 from dovetail.text.parts import Parser
 
@@ -29,6 +33,7 @@ async def converse(served: Served, ask: Ask, *, request_id: str) -> Generation:
     _check(served.text, ask)
     prompt = await prompt_of(served.text, ask)
     speech, tools = served.text.speech, ask.offered
+    sampling = await _sampling(served.text, ask, prompt)
 
     def parser() -> Parser | None:
         if speech is None:
@@ -38,7 +43,7 @@ async def converse(served: Served, ask: Ask, *, request_id: str) -> Generation:
     return await Generation.start(
         served,
         [prompt.ids],
-        ask.sampling,
+        sampling,
         request_id=request_id,
         priority=ask.priority,
         salt=ask.salt,
@@ -49,10 +54,6 @@ async def converse(served: Served, ask: Ask, *, request_id: str) -> Generation:
 
 def _check(text: TextModel, ask: Ask) -> None:
     """Raise UnsupportedParameter for what this model cannot be asked."""
-    if ask.tools and ask.tool_choice.kind == "required":
-        raise UnsupportedParameter(
-            'tool_choice can be "auto" or "none"; a call cannot be forced', param="tool_choice"
-        )
     if ask.offered and text.template is not None:
         speech = text.speech
         if speech is None or not speech.takes_tools:
@@ -71,15 +72,47 @@ async def prompt_of(text: TextModel, ask: Ask) -> Prompt:
     """The rendered chat; off the event loop if it is long. Raises RequestError."""
 
     def render() -> Prompt:
+        messages = ask.messages if text.speech is None else text.speech.messages(ask.messages)
         prompt = text.render(
-            ask.messages,
+            messages,
             tools=ask.offered,
             documents=ask.documents,
             add_generation_prompt=ask.open_reply,
             continue_final_message=ask.continue_last,
-            **ask.variables,
+            **_variables(text, ask),
         )
         ids = text.encode(prompt, add_special_tokens=ask.special_tokens, param="messages")
         return Prompt(prompt, [*ask.before, *ids] if ask.before else ids)
 
     return await off_loop(ask.size, render)
+
+
+def _variables(text: TextModel, ask: Ask) -> dict[str, Any]:
+    """Of the template; those that are given hold against what the effort says."""
+    if ask.effort is None or text.template is None:
+        return dict(ask.variables)
+    reasons = text.speech is not None and text.speech.reasons
+    return {
+        **effort_variables(ask.effort, text.template.variables, reasons=reasons),
+        **ask.variables,
+    }
+
+
+async def _sampling(text: TextModel, ask: Ask, prompt: Prompt) -> SamplingParams:
+    """With a grammar of the whole reply: reasoning first, then the calls or the form of answer that were asked for."""
+    speech, choice, params = text.speech, ask.tool_choice, ask.sampling
+    required = bool(ask.offered) and choice.kind == "required"
+    if speech is None or not (required or params.grammar):
+        return params
+
+    def grammar() -> Grammar | None:
+        return speech.grammar(
+            prompt.text,
+            ask.offered,
+            parallel=ask.parallel,
+            required=required,
+            name=choice.name,
+            answer=params.grammar,
+        )
+
+    return replace(params, grammar=await off_loop(ask.size, grammar))

@@ -43,6 +43,8 @@ class ServerConfig:
     api_key             keys, one of which every request but /health must bring; none means open to all
     allowed_host       without keys on a loopback address: names besides the address's own that requests may be sent to
     head_timeout_s      for a request's headers to arrive
+    tool_call_parser    how the model writes tool calls; None: as its chat template tells, "none": they are not read
+    reasoning_parser    how it writes reasoning, likewise
     in_process          run the engine on a thread here instead of in a process of its own
     max_body_size       bytes of a request's body
     shutdown_timeout_s  that running requests may still take after SIGTERM
@@ -54,6 +56,8 @@ class ServerConfig:
     api_key: tuple[str, ...] = ()
     allowed_host: tuple[str, ...] = ()
     head_timeout_s: float = 30.0
+    tool_call_parser: str | None = None
+    reasoning_parser: str | None = None
     in_process: bool = False
     max_body_size: int = 32 << 20
     shutdown_timeout_s: float = 30.0
@@ -153,7 +157,14 @@ async def _served(
     vocab_size = checkpoint.config.get("vocab_size")
     if not isinstance(vocab_size, int):
         vocab_size = (await starting).info.vocab_size  # or the engine says what is wrong
-    text = TextModel.load(checkpoint, vocab_size=vocab_size, max_model_len=0, seed=config.seed)
+    text = TextModel.load(
+        checkpoint,
+        vocab_size=vocab_size,
+        max_model_len=0,
+        seed=config.seed,
+        calls=server.tool_call_parser,
+        reasoning=server.reasoning_parser,
+    )
     engine = await starting
     names = server.served_model_name or (checkpoint.name,)
     return Served(
@@ -266,7 +277,8 @@ def _engine_line(served: Served) -> str:
     fallbacks = f", {info.fallbacks} nodes on fallbacks" if info.fallbacks else ""
     return (
         f"engine: {info.platform} ({info.reason}), {info.device}; {info.dtype}, weights {info.weights}, cache {info.cache_form}{fallbacks}; "
-        f"context {info.max_model_len}, {info.max_num_seqs} sequences, {info.num_blocks * info.block_size} tokens of cache"
+        f"context {info.max_model_len}, {info.max_num_seqs} sequences, {info.num_blocks * info.block_size} tokens of cache; "
+        f"{served.text.speech or 'plain text, neither tool calls nor reasoning'}"
     )
 
 

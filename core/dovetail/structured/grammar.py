@@ -24,9 +24,11 @@ class Grammar:
     space  white space in JSON: None lets one space follow a colon or a comma, so that no model loops on it; otherwise a
            regex of what may stand between any two tokens of it, "" for none
     field  of the request that it came from, for messages
+    frame  Lark around it, in which the rule `answer` stands for it: what comes before, such as reasoning; "" for nothing
     """
 
     kind: Kind
     text: str = ""
     space: str | None = None
     field: str = field(default="", compare=False)
+    frame: str = ""

@@ -16,6 +16,12 @@ MAX_CHOICES = 4096
 
 def source_of(grammar: Grammar) -> str:
     """Lark. Raises InvalidParameter."""
+    source = _framed(grammar)
+    return f"{grammar.frame}\nanswer: %lark {{\n{source}\n}}\n" if grammar.frame else source
+
+
+def _framed(grammar: Grammar) -> str:
+    """Lark of what was asked, without its frame."""
     if len(grammar.text) > MAX_BYTES:
         raise InvalidParameter(
             f"the {grammar.kind} has {len(grammar.text)} characters; at most {MAX_BYTES} are allowed"

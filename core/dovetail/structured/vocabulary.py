@@ -79,10 +79,10 @@ class Vocabulary:
     def _keep(self, grammar: Grammar, made: llguidance.LLMatcher) -> None:
         if grammar not in self._compiled:
             self._compiled[grammar] = made
-            self._bytes += len(grammar.text)
+            self._bytes += len(grammar.text) + len(grammar.frame)
         while len(self._compiled) > MAX_CACHED or self._bytes > MAX_CACHED_BYTES:
             old, _ = self._compiled.popitem(last=False)
-            self._bytes -= len(old.text)
+            self._bytes -= len(old.text) + len(old.frame)
 
 
 def _with_end(tokenizer: tokenizers.Tokenizer, size: int) -> tuple[llguidance.LLTokenizer, int]:

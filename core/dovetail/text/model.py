@@ -64,9 +64,19 @@ class TextModel:
 
     @classmethod
     def load(
-        cls, files: ModelFiles, *, vocab_size: int, max_model_len: int, seed: int | None = None
+        cls,
+        files: ModelFiles,
+        *,
+        vocab_size: int,
+        max_model_len: int,
+        seed: int | None = None,
+        calls: str | None = None,
+        reasoning: str | None = None,
     ) -> TextModel:
-        """Read tokenizer and template; raises CheckpointError if they are damaged or do not fit."""
+        """Read tokenizer and template; raises CheckpointError if they are damaged or do not fit.
+
+        calls, reasoning  names of the formats it writes them in; None: as its chat template tells
+        """
         tokenizer = Tokenizer.load(
             files.tokenizer_file, files.tokenizer_config, vocab_size=vocab_size
         )
@@ -81,7 +91,7 @@ class TextModel:
             vocab_size=vocab_size,
             defaults=_sampling_defaults(files.generation),
             seed=seed,
-            speech=speech_of(template, tokenizer),
+            speech=speech_of(template, tokenizer, calls=calls, reasoning=reasoning),
         )
 
     def render(self, messages: Sequence[Message], **options: Any) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dovetail.structured import Grammar
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -87,13 +89,19 @@ class Speech(Protocol):
     """How a model writes reasoning and calls.
 
     takes_tools  tools may be offered to it
+    reasons      it may write reasoning
     keep         special ids that must stay in the text, because the parser reads them
     """
 
     @property
     def takes_tools(self) -> bool: ...
     @property
+    def reasons(self) -> bool: ...
+    @property
     def keep(self) -> Sequence[int]: ...
+
+    def messages(self, messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """Messages as its chat template wants them."""
 
     def parser(
         self, prompt: str, tools: Sequence[Mapping[str, Any]], *, parallel: bool
@@ -103,6 +111,24 @@ class Speech(Protocol):
         prompt    rendered: reasoning may have been opened at its end
         tools     that were offered
         parallel  more than one call may be given out
+        """
+
+    def grammar(
+        self,
+        prompt: str,
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        parallel: bool,
+        required: bool,
+        name: str | None,
+        answer: Grammar | None,
+    ) -> Grammar | None:
+        """What the whole reply must look like, reasoning and calls included; None if anything will do.
+
+        required  a tool must be called; name: this one
+        answer    what its answer must look like, where it gives one
+
+        Raises RequestError for what it cannot be held to.
         """
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from .calls.grammar import special_tokens
+from dovetail.errors import InvalidParameter
+from dovetail.structured import Grammar
+
+from .calls.grammar import Frame, special_tokens
+from .calls.messages import adapted
 from .calls.reader import Reader
 from .calls.table import Chosen, choose
-from .template import ChatTemplate
+from .template import ChatTemplate, Message
 from .tokenizer import Tokenizer
 
 
@@ -23,8 +28,22 @@ class Spoken:
     def __init__(self, chosen: Chosen, tokenizer: Tokenizer, *, renders_tools: bool) -> None:
         self.chosen = chosen
         self.takes_tools = renders_tools and chosen.calls is not None
-        ids = map(tokenizer.id_of, special_tokens(chosen.calls, chosen.reasoning))
-        self.keep = [token for token in ids if token is not None]
+        found = {t: tokenizer.id_of(t) for t in special_tokens(chosen.calls, chosen.reasoning)}
+        ids = {text: token for text, token in found.items() if token is not None}
+        self.keep = list(ids.values())
+        self._tokens = {t: token for t, token in ids.items() if token in tokenizer.added_ids}
+
+    def __str__(self) -> str:
+        return str(self.chosen)
+
+    @property
+    def reasons(self) -> bool:
+        """As Speech.reasons."""
+        return self.chosen.reasoning is not None
+
+    def messages(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """As Speech.messages."""
+        return messages if self.chosen.calls is None else adapted(messages, self.chosen.calls)
 
     def parser(
         self, prompt: str, tools: Sequence[Mapping[str, Any]], *, parallel: bool
@@ -40,6 +59,39 @@ class Spoken:
             parallel=parallel,
             opened=reasoning is not None and reasoning.opened_by(prompt),
         )
+
+    def grammar(
+        self,
+        prompt: str,
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        parallel: bool,
+        required: bool,
+        name: str | None,
+        answer: Grammar | None,
+    ) -> Grammar | None:
+        """As Speech.grammar."""
+        reasoning, offered = self.chosen.reasoning, schemas(tools)
+        if name is not None:
+            if name not in offered:
+                raise InvalidParameter(
+                    f"tool_choice names {name[:100]!r}, which is not one of tools: {', '.join(offered)[:500]}",
+                    param="tool_choice",
+                )
+            offered = {name: offered[name]}
+        frame = Frame(
+            calls=self.chosen.calls,
+            tools=offered,
+            parallel=parallel and name is None,
+            reasoning=reasoning,
+            opened=reasoning is not None and reasoning.opened_by(prompt),
+            tokens=self._tokens,
+        )
+        if required:
+            return Grammar("lark", frame.must_call(), field="tools")
+        if answer is None or not (offered or reasoning):
+            return answer
+        return replace(answer, frame=frame.must_answer())
 
 
 def schemas(tools: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -59,7 +111,7 @@ def speech_of(
 
     calls, reasoning  names of formats that hold whatever the template says
 
-    Raises ConfigError for a name that is none.
+    Raises ValueError for a name that is none.
     """
     renders_tools = template is not None and template.takes_tools
     chosen = choose(

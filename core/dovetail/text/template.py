@@ -28,6 +28,7 @@ class ChatTemplate:
 
     takes_tools      it renders the definitions of tools
     takes_documents  it renders documents
+    variables        names of all that it reads
     source           Jinja source
     """
 
@@ -46,6 +47,7 @@ class ChatTemplate:
         except (jinja2.TemplateError, RecursionError) as error:
             raise CheckpointError(f"the chat template is not valid Jinja: {error}") from error
         self.source = source
+        self.variables = frozenset(names)
         self.takes_tools = "tools" in names
         self.takes_documents = "documents" in names
         self._special = dict(special or {})

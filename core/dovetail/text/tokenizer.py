@@ -28,6 +28,7 @@ class Tokenizer:
     longest      bytes of the longest token
     special      bos_token, eos_token, ... -> text, where the configuration names one
     special_ids  ids that skip_special_tokens leaves out of text
+    added_ids    those and other ids that were added to the vocabulary: grammars know them by their ids alone
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Tokenizer:
         self.special = _special_texts(config or {})
         added = backend.get_added_tokens_decoder()
         self.special_ids = frozenset(i for i, token in added.items() if token.special)
+        self.added_ids = frozenset(added)
         vocab = backend.get_vocab(with_added_tokens=True)
         self.vocab_size = max(vocab.values(), default=-1) + 1
         # a name has no fewer bytes than what it stands for: byte-level spells a byte in one or two

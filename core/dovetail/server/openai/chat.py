@@ -67,6 +67,7 @@ def ask_of(asked: ChatRequest, served: Served, size: int) -> Ask:
         continue_last=continued,
         special_tokens=bool(asked.add_special_tokens),
         variables=template_variables(asked.chat_template_kwargs),
+        effort=asked.reasoning_effort,
         priority=asked.priority or 0,
         salt=asked.cache_salt or "",
         size=size,
@@ -79,6 +80,7 @@ class ChatAnswer:
     def __init__(self, asked: ChatRequest, model: str, answer_id: str, served: Served) -> None:
         self._tokenizer = served.text.tokenizer
         self._logprobs = bool(asked.logprobs)
+        self._reasoning = asked.include_reasoning is not False
         self._fields: dict[str, Any] = {"created": int(time.time()), "model": model}
         self._id = answer_id
         self._chunks = Chunks(
@@ -106,7 +108,7 @@ class ChatAnswer:
         if delta.text or scored:
             content = b'{"content":' + encode(delta.text) + b"}"
             out.append(self._chunk(index, content, self._scored(scored)))
-        out += [self._chunk(index, part) for part in map(_part, delta.parts) if part]
+        out += [self._chunk(index, part) for part in map(self._part, delta.parts) if part]
         if delta.finish is not None:
             out.append(self._chunk(index, b"{}", finish=_finish(choice, delta.finish)))
         return b"".join(out)
@@ -145,44 +147,49 @@ class ChatAnswer:
         scored = [item for delta in choice.parts for item in shown(delta)]
         return {
             "index": choice.index,
-            "message": _message(joined(part for delta in choice.parts for part in delta.spoken())),
+            "message": self._message(
+                joined(part for delta in choice.parts for part in delta.spoken())
+            ),
             "logprobs": msgspec.Raw(self._scored(scored)),
             "finish_reason": _finish(choice, choice.reply.finish),
         }
 
+    def _message(self, blocks: Sequence[Block]) -> dict[str, Any]:
+        text = "".join(block.text for block in blocks if isinstance(block, Text))
+        calls = [_call_fields(block) for block in blocks if isinstance(block, Call)]
+        reasoning = "".join(block.text for block in blocks if isinstance(block, Reasoning))
+        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+        if reasoning and self._reasoning:
+            message |= _reasoning_fields(reasoning)
+        if calls:
+            message["content"] = text or None
+            message["tool_calls"] = calls
+        return message
 
-def _message(blocks: Sequence[Block]) -> dict[str, Any]:
-    text = "".join(block.text for block in blocks if isinstance(block, Text))
-    calls = [_call_fields(block) for block in blocks if isinstance(block, Call)]
-    reasoning = "".join(block.text for block in blocks if isinstance(block, Reasoning))
-    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
-    if reasoning:
-        message["reasoning_content"] = reasoning
-    if calls:
-        message["content"] = text or None
-        message["tool_calls"] = calls
-    return message
+    def _part(self, part: Part) -> bytes:
+        """A delta that says it; nothing for what OpenAI has no word for, and for reasoning that is not wanted."""
+        if isinstance(part, Text):
+            return encode({"content": part.text})
+        if isinstance(part, Reasoning):
+            return encode(_reasoning_fields(part.text)) if self._reasoning else b""
+        if isinstance(part, CallStart):
+            named = {"index": part.index, **_call_fields(Call(part.id, part.name, ""))}
+            return encode({"tool_calls": [named]})
+        if isinstance(part, CallArguments):
+            arguments = {"index": part.index, "function": {"arguments": part.text}}
+            return encode({"tool_calls": [arguments]})
+        return b""
+
+
+def _reasoning_fields(text: str) -> dict[str, str]:
+    """By both of the names that clients look for."""
+    return {"reasoning_content": text, "reasoning": text}
 
 
 def _finish(choice: Choice, finish: FinishReason | None) -> str | None:
     if finish is FinishReason.STOP and choice.called:
         return "tool_calls"
     return None if finish is None else finish.value
-
-
-def _part(part: Part) -> bytes:
-    """A delta that says it; nothing for what OpenAI has no word for."""
-    if isinstance(part, Text):
-        return encode({"content": part.text})
-    if isinstance(part, Reasoning):
-        return encode({"reasoning_content": part.text})
-    if isinstance(part, CallStart):
-        named = {"index": part.index, **_call_fields(Call(part.id, part.name, ""))}
-        return encode({"tool_calls": [named]})
-    if isinstance(part, CallArguments):
-        arguments = {"index": part.index, "function": {"arguments": part.text}}
-        return encode({"tool_calls": [arguments]})
-    return b""
 
 
 def _call_fields(call: Call) -> dict[str, Any]:

@@ -49,6 +49,8 @@ def _plain(message: Message, place: str) -> dict[str, Any]:
     for name in ("name", "tool_call_id", "reasoning_content"):
         if (value := getattr(message, name)) is not None:
             plain[name] = value
+    if message.reasoning is not None:
+        plain.setdefault("reasoning_content", message.reasoning)
     return plain
 
 

@@ -133,6 +133,7 @@ class Message(msgspec.Struct, gc=False):
     tool_call_id: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
     audio: Any = None
     function_call: Any = None
 
@@ -167,6 +168,8 @@ class ChatRequest(SamplingFields, kw_only=True, gc=False):
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    include_reasoning: bool | None = None
     store: bool | None = None
     metadata: msgspec.Raw = NULL  # not used: no need to make objects of it
     service_tier: str | None = None
@@ -179,7 +182,6 @@ class ChatRequest(SamplingFields, kw_only=True, gc=False):
     modalities: Any = None
     audio: Any = None
     prediction: Any = None
-    reasoning_effort: Any = None
     verbosity: Any = None
     web_search_options: Any = None
     echo: Any = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .jsontext import quoted
 from .source import Markers, NoCall, Reading, Source
-from .typed import is_text, schema_of, to_json
+from .typed import is_text, schema_of, to_json, types_of
 from .writer import Writer
 
 
@@ -24,10 +24,19 @@ class Arguments:
         self._key(name)
         self._out.arguments(json_text)
 
-    def read(self, source: Source, name: str, end: Markers, *, lines: bool = False) -> Reading[str]:
+    def read(
+        self,
+        source: Source,
+        name: str,
+        end: Markers,
+        *,
+        lines: bool = False,
+        string: bool = False,
+    ) -> Reading[str]:
         """One that stands as text up to one of the markers, which is returned. Raises NoCall if none comes.
 
-        lines  a line end after its start and one before its end are not part of it
+        lines   a line end after its start and one before its end are not part of it
+        string  it is meant as a string, where that is allowed
 
         What the text breaks off in is left open, so that nobody takes it for the whole.
         """
@@ -35,7 +44,7 @@ class Arguments:
         if lines and not (yield from source.takes("\n")):
             yield from source.takes("\r\n")
         self._key(name)
-        if not is_text(schema, root):
+        if not is_text(schema, root) and not (string and "string" in types_of(schema, root)):
             parts: list[str] = []
             marker = yield from source.pass_until(end, parts.append)
             text = "".join(parts)

@@ -40,7 +40,7 @@ def _read(source: Source, out: Writer, opening: str) -> Reading[None]:
         yield from source.space()
         if (yield from source.takes(ESCAPE)):
             source.settle()
-            yield from arguments.read(source, key, _STRING_END)
+            yield from arguments.read(source, key, _STRING_END, string=True)
         else:
             arguments.add(key, (yield from read_literal(source, GEMMA)))
         source.mark()

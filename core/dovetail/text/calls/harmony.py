@@ -111,9 +111,7 @@ def _read(source: Source, out: Writer, opening: str) -> Reading[None]:
 
 
 def _grammar(lark: Lark) -> str:
-    call = lark.named_call(f"{CHANNEL}commentary to={FUNCTIONS}", f" {CONSTRAIN}json{MESSAGE}", "")
-    thought = lark.until(ANALYSIS, ENDS[0])
-    return f"({thought} {lark.literal(START + 'assistant')})? {call}"
+    return lark.named_call(f"{CHANNEL}commentary to={FUNCTIONS}", f" {CONSTRAIN}json{MESSAGE}", "")
 
 
 GPT_OSS = Format(

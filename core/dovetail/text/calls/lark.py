@@ -29,33 +29,31 @@ class Lark:
     """Rules, growing as they are asked for; each method returns the text that stands for what it describes.
 
     tools     those of which one must be called: name -> schema of the parameters
-    special   literals that are special tokens -> their ids
+    tokens    literals that were added to the vocabulary -> their ids
     parallel  more than one call may be made
     """
 
-    def __init__(self, tools: Schemas, *, special: Mapping[str, int], parallel: bool) -> None:
+    def __init__(self, tools: Schemas, *, tokens: Mapping[str, int], parallel: bool) -> None:
         self._tools = tools
-        self._special = special
+        self._tokens = tokens
         self._parallel = parallel
         self._rules: dict[str, str] = {}
         self._names: dict[tuple[str, bool], str] = {}
-        split = "|".join(re.escape(s) for s in sorted(special, key=len, reverse=True))
+        split = "|".join(re.escape(s) for s in sorted(tokens, key=len, reverse=True))
         self._split = re.compile(f"({split})" if split else "(?!)()")
 
     def text(self, start: str) -> str:
         """The whole grammar."""
         return "\n".join((f"start: {start}", *(f"{k}: {v}" for k, v in self._rules.items()), ""))
 
-    def is_special(self, literal: str) -> bool:
-        """Whether it is one special token."""
-        return literal in self._special
+    def is_token(self, literal: str) -> bool:
+        """Whether it is one added token."""
+        return literal in self._tokens
 
     def literal(self, text: str) -> str:
-        """A text as it is, special tokens by their ids."""
+        """A text as it is, added tokens by their ids."""
         parts = [part for part in self._split.split(text) if part]
-        return " ".join(
-            f"<[{self._special[p]}]>" if p in self._special else quoted(p) for p in parts
-        )
+        return " ".join(f"<[{self._tokens[p]}]>" if p in self._tokens else quoted(p) for p in parts)
 
     def rule(self, body: str, *, lazy: bool = False) -> str:
         """A new rule; equal ones are made once."""
@@ -150,8 +148,7 @@ class Lark:
         """One of the tools."""
         return self.rule(
             " | ".join(
-                self.rule(call(name, {"type": "object", **schema}))
-                for name, schema in self._tools.items()
+                self.rule(call(name, _closed(schema))) for name, schema in self._tools.items()
             )
         )
 
@@ -160,7 +157,7 @@ class Lark:
 
     def _rest(self, end: str) -> str:
         """Any text up to the first `end`, and that."""
-        if self.is_special(end):
+        if self.is_token(end):
             return f"/(?s:.*)/ {self.literal(end)}"
         return self.rule(f"/(?s:.*){_escaped(end)}/", lazy=True)
 
@@ -262,6 +259,19 @@ def _only(schema: Schema, words: set[str], key: str) -> None:
     more = sorted(set(schema) - words - _NOTES)
     if more:
         raise _refusal(key, f"{more[0][:100]} in its schema")
+
+
+def _closed(schema: Schema) -> Schema:
+    """The schema of an object with no members but those it names, where it leaves that open: valid all the same.
+
+    No schema at all means no arguments, as OpenAI has it.
+    """
+    if not schema:
+        return {"type": "object", "properties": {}, "additionalProperties": False}
+    whole = {"type": "object", **schema}
+    if "properties" in whole and whole.keys() <= _OBJECT | _NOTES:
+        whole.setdefault("additionalProperties", False)
+    return whole
 
 
 def _arguments(schema: Schema) -> list[tuple[str, bool]]:

@@ -10,8 +10,6 @@ import difflib
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dovetail.errors import ConfigError
-
 from .deepseek import DEEPSEEK_V3, DEEPSEEK_V31
 from .format import Format
 from .functiongemma import FUNCTIONGEMMA
@@ -110,7 +108,7 @@ def choose(
     calls: str | None = None,
     reasoning: str | None = None,
 ) -> Chosen:
-    """The formats for a chat template, or those that are named. Raises ConfigError for a name that is none.
+    """The formats for a chat template, or those that are named. Raises ValueError for a name that is none.
 
     takes_tools  the template renders definitions of tools
     """
@@ -121,10 +119,10 @@ def choose(
     if template is None:
         whys = {"by name" if calls or reasoning else "no chat template"}
     if calls is not None:
-        name = _known(calls, CALL_NAMES, "tool-call-parser")
+        name = known(calls, CALL_NAMES)
         found_calls = CALL_FORMATS.get(CALL_ALIASES.get(name, name))
     if reasoning is not None:
-        name = _known(reasoning, REASONING_NAMES, "reasoning-parser")
+        name = known(reasoning, REASONING_NAMES)
         found_reasoning = REASONING_FORMATS.get(REASONING_ALIASES.get(name, name))
     return Chosen(found_calls, found_reasoning, " and ".join(sorted(whys)))
 
@@ -133,9 +131,10 @@ def _first(rows: tuple[tuple[tuple[str, ...], T], ...], source: str) -> T | None
     return next((form for marks, form in rows if all(mark in source for mark in marks)), None)
 
 
-def _known(name: str, names: tuple[str, ...], option: str) -> str:
+def known(name: str, names: tuple[str, ...]) -> str:
+    """The name, if it is one of them. Raises ValueError that says which there are."""
     if name in names:
         return name
     close = difflib.get_close_matches(name, names, n=1)
     meant = f" (did you mean {close[0]}?)" if close else ""
-    raise ConfigError(f"--{option} is {name[:100]!r}{meant}; it must be one of {', '.join(names)}")
+    raise ValueError(f"it must be one of {', '.join(names)}{meant}")

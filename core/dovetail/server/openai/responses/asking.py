@@ -142,6 +142,7 @@ def ask_of(
         tool_choice=_tool_choice(asked.tool_choice, bool(tools)),
         parallel=asked.parallel_tool_calls is not False,
         variables=template_variables(asked.chat_template_kwargs),
+        effort=asked.reasoning.effort if asked.reasoning is not None else None,
         priority=asked.priority or 0,
         salt=asked.cache_salt or "",
         size=size,
