@@ -72,9 +72,8 @@ async def prompt_of(text: TextModel, ask: Ask) -> Prompt:
     """The rendered chat; off the event loop if it is long. Raises RequestError."""
 
     def render() -> Prompt:
-        messages = ask.messages if text.speech is None else text.speech.messages(ask.messages)
         prompt = text.render(
-            messages,
+            ask.messages,
             tools=ask.offered,
             documents=ask.documents,
             add_generation_prompt=ask.open_reply,

@@ -105,6 +105,8 @@ class TextModel:
             raise InvalidParameter(
                 "messages is empty; it needs at least one message", param="messages"
             )
+        if self.speech is not None:
+            messages = self.speech.messages(messages)
         return self.template.render(messages, **options)
 
     def encode(
