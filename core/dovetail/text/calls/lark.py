@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dovetail.errors import UnsupportedParameter
+from dovetail.errors import InvalidParameter, UnsupportedParameter
 
 from .jsontext import quoted
-from .typed import ALL, Schema, is_text, resolved, schema_of, to_json, type_of, types_of
+from .typed import ALL, Schema, is_text, listed, resolved, schema_of, to_json, type_of, types_of
 from .writer import Schemas
 
 _COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -254,8 +254,10 @@ def _plain(name: str, what: str) -> str:
     return name
 
 
-def _only(schema: Schema, words: set[str], key: str) -> None:
+def _only(schema: Any, words: set[str], key: str) -> None:
     """Refuse a schema that says more than can be kept."""
+    if not isinstance(schema, Mapping):
+        raise _refusal(key, "something else than an object for a schema")
     more = sorted(set(schema) - words - _NOTES)
     if more:
         raise _refusal(key, f"{more[0][:100]} in its schema")
@@ -277,10 +279,16 @@ def _closed(schema: Schema) -> Schema:
 def _arguments(schema: Schema) -> list[tuple[str, bool]]:
     """Names of arguments, and whether they are required."""
     _only(schema, _OBJECT, "(all of them)")
-    properties = schema.get("properties") or {}
-    required = schema.get("required") or ()
-    names = list(dict.fromkeys((*properties, *required)))
-    return [(name, name in required) for name in names]
+    properties, required = schema.get("properties") or {}, schema.get("required") or []
+    if not isinstance(properties, Mapping) or not (
+        isinstance(required, list) and all(isinstance(name, str) for name in required)
+    ):
+        raise InvalidParameter(
+            "tools: in the schema of an object, properties must be an object and required a list of names",
+            param="tools",
+        )
+    needed = set(required)
+    return [(name, name in needed) for name in dict.fromkeys((*properties, *required))]
 
 
 def _choices(schema: Any) -> list[Any] | None:
@@ -333,7 +341,7 @@ def _plain_string(schema: Any, root: Schema, key: str) -> Schema:
         _only(schema, {"type", "minLength", "maxLength"}, key)
         return schema
     if types_of(schema, root) != ALL or schema.keys() - _NOTES:
-        for option in (schema, *(schema.get("anyOf") or schema.get("oneOf") or ())):
+        for option in (schema, *listed(schema, "anyOf"), *listed(schema, "oneOf")):
             _only(option, {"type", "anyOf", "oneOf"}, key)
     return {}
 

@@ -11,6 +11,7 @@ from .jsontext import quoted
 
 ALL = frozenset({"string", "integer", "number", "boolean", "null", "array", "object"})
 MAX_DEPTH = 16  # of references and combinations that are followed
+MAX_SCHEMAS = 500
 Schema = Mapping[str, Any]
 
 
@@ -21,28 +22,48 @@ def schema_of(parameters: Schema, name: str) -> tuple[Any, Schema]:
     return ({} if found is None else found), parameters
 
 
-def types_of(schema: Any, root: Schema, depth: int = 0) -> frozenset[str]:
+def types_of(schema: Any, root: Schema) -> frozenset[str]:
     """The JSON types that a schema allows, as far as its types, enumerations, combinations and references tell."""
-    if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
-        return ALL
-    allowed = _declared(schema)
-    if isinstance(reference := schema.get("$ref"), str):
-        allowed &= types_of(resolved(reference, root), root, depth + 1)
-    for word in ("anyOf", "oneOf"):
-        if isinstance(options := schema.get(word), list):
-            allowed &= frozenset().union(*(types_of(o, root, depth + 1) for o in options))
-    for part in schema.get("allOf") or ():
-        allowed &= types_of(part, root, depth + 1)
-    return allowed
+    return _Types(root).of(schema)
+
+
+class _Types:
+    """Looks at no more than MAX_SCHEMAS parts of a schema: references may go round in circles."""
+
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+        self._left = MAX_SCHEMAS
+
+    def of(self, schema: Any, depth: int = 0) -> frozenset[str]:
+        """What a part of it allows; everything, where nothing can be told."""
+        self._left -= 1
+        if not isinstance(schema, Mapping) or depth > MAX_DEPTH or self._left < 0:
+            return ALL
+        allowed = _declared(schema)
+        if isinstance(reference := schema.get("$ref"), str):
+            allowed &= self.of(resolved(reference, self._root), depth + 1)
+        for word in ("anyOf", "oneOf"):
+            if options := listed(schema, word):
+                allowed &= frozenset().union(*(self.of(o, depth + 1) for o in options))
+        for part in listed(schema, "allOf"):
+            allowed &= self.of(part, depth + 1)
+        return allowed
+
+
+def listed(schema: Any, word: str) -> list[Any]:
+    """The list under a keyword; empty if there is none."""
+    value = schema.get(word) if isinstance(schema, Mapping) else None
+    return value if isinstance(value, list) else []
 
 
 def _declared(schema: Schema) -> frozenset[str]:
     """By type, enum and const."""
     kind = schema.get("type")
-    kinds = frozenset([kind] if isinstance(kind, str) else kind or ALL) & ALL or ALL
+    named = [kind] if isinstance(kind, str) else listed(schema, "type")
+    kinds = frozenset(k for k in named if isinstance(k, str)) & ALL or ALL
     if "number" in kinds:
         kinds |= {"integer"}
-    if isinstance(values := schema.get("enum"), list) and values:
+    if values := listed(schema, "enum"):
         kinds &= frozenset(type_of(value) for value in values)
     if "const" in schema:
         kinds &= {type_of(schema["const"])}
