@@ -190,6 +190,12 @@ ENGINE = (
         metavar="P",
     ),
     Option(
+        name="task",
+        help="auto, generate, embed or score: what the model is served for",
+        parse=one_of("auto", "generate", "embed", "score"),
+        metavar="TASK",
+    ),
+    Option(
         name="dtype",
         help="auto, f32, bf16 or f16",
         parse=one_of("auto", "f32", "bf16", "f16", "float32", "bfloat16", "float16", "half"),

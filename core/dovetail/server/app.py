@@ -22,6 +22,7 @@ from .llama.routes import ENDPOINTS as LLAMA
 from .metrics import CONTENT_TYPE
 from .ollama.routes import ENDPOINTS as OLLAMA
 from .openai.routes import ENDPOINTS as OPENAI
+from .rerank import ENDPOINTS as RERANK
 from .served import Served
 from .tgi.routes import ENDPOINTS as TGI
 
@@ -78,6 +79,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *KSERVE,
     *LLAMA,
     *EMBEDDINGS,
+    *RERANK,
     Endpoint(
         method="GET",
         path="/health",

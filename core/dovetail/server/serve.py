@@ -32,6 +32,10 @@ log = logging.getLogger("dovetail.server")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 BACKLOG = 2048
 WATCH_S = 0.25
+TRY = {
+    "embed": ("embeddings", '"input": "Hello"'),
+    "score": ("rerank", '"query": "Hello", "documents": ["Good day", "No"]'),
+}
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -275,10 +279,14 @@ def _engine_line(served: Served) -> str:
     """What was chosen to run the model on, and how much fits."""
     info = served.engine.info
     fallbacks = f", {info.fallbacks} nodes on fallbacks" if info.fallbacks else ""
+    speech = served.text.speech or "plain text, neither tool calls nor reasoning"
+    room = f"{info.num_blocks * info.block_size} tokens of cache; {speech}"
+    if info.task != "generate":
+        made = "vectors" if info.task == "embed" else "scores"
+        room = f"{made} of {info.width}, {info.max_num_batched_tokens} tokens a step"
     return (
         f"engine: {info.platform} ({info.reason}), {info.device}; {info.dtype}, weights {info.weights}, cache {info.cache_form}{fallbacks}; "
-        f"context {info.max_model_len}, {info.max_num_seqs} sequences, {info.num_blocks * info.block_size} tokens of cache; "
-        f"{served.text.speech or 'plain text, neither tool calls nor reasoning'}"
+        f"context {info.max_model_len}, {info.max_num_seqs} sequences, {room}"
     )
 
 
@@ -288,7 +296,10 @@ def _ready_line(app: Gate, served: Served, listener: socket.socket) -> str:
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     url = f"http://{shown}:{port}"
     key = " -H 'Authorization: Bearer YOUR_KEY'" if app.has_keys else ""
-    if served.text.template is None:
+    task = served.engine.info.task
+    if task != "generate":
+        path, ask = TRY[task]
+    elif served.text.template is None:
         path, ask = "completions", '"prompt": "Hello"'
     else:
         path, ask = "chat/completions", '"messages": [{"role": "user", "content": "Hello"}]'
