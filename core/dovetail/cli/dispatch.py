@@ -23,6 +23,7 @@ KNOWN = {
     "bench": "measure a model or a server under load",
     "platforms": "list platforms and devices, or why they cannot be used",
     "explain": "show what runs each node of a model, and why",
+    "plan": "tell what a model needs and how fast it will be here",
     "doctor": "tell the whole story of this installation",
     "conformance": "test a platform against the contract",
     "plugin": "make a new platform plugin",

@@ -73,8 +73,8 @@ def _prepare(
     can = device.capabilities
     facts, task = models.facts(checkpoint.config), choose_task(config.task, checkpoint)
     stored = facts.dtype if task.task == "generate" else facts.dtype or "f32"
-    dtype = _compute_dtype(config.dtype, stored, can, str(selection))
-    form = _cache_form(config.kv_cache_dtype, dtype, can, str(selection))
+    dtype = compute_dtype(config.dtype, stored, can, str(selection))
+    form = cache_form(config.kv_cache_dtype, dtype, can, str(selection))
     _tell_unverified(can, f"dtype:{dtype}", f"cache:{form.name}")
     limits = limits_for(config, checkpoint, task, form, device.memory())
     graph = models.build(
@@ -226,7 +226,7 @@ def _tell_unverified(can: Capabilities, *names: str) -> None:
             log.warning("%s is unverified on this device: %s", feature.name, feature.reason)
 
 
-def _compute_dtype(wanted: str, stored: str | None, can: Capabilities, device: str) -> str:
+def compute_dtype(wanted: str, stored: str | None, can: Capabilities, device: str) -> str:
     if wanted == "auto":
         return stored if stored in can.compute_dtypes else can.compute_dtypes[0]
     if wanted not in can.compute_dtypes:
@@ -236,7 +236,7 @@ def _compute_dtype(wanted: str, stored: str | None, can: Capabilities, device: s
     return wanted
 
 
-def _cache_form(wanted: str, dtype: str, can: Capabilities, device: str) -> CacheForm:
+def cache_form(wanted: str, dtype: str, can: Capabilities, device: str) -> CacheForm:
     fitting = [f for f in can.cache_forms if not f.compute_dtypes or dtype in f.compute_dtypes]
     if not fitting:
         raise PlatformError(f"{device} declares no cache form for computation in {dtype}")

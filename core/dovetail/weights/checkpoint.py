@@ -5,7 +5,7 @@ Only data is read: JSON, safetensors, a Jinja template as text. Pickles and remo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -67,6 +67,28 @@ def open_checkpoint(
         raise CheckpointError(f"{error.filename or directory}: {error.strerror}") from error
 
 
+def open_config(
+    model: str, *, revision: str | None = None
+) -> tuple[str, Mapping[str, Any], Checkpoint | None]:
+    """A model's name, its config.json, and its files if its weights are here too.
+
+    Of a hub id nothing but config.json is fetched, unless all of it is here already. Raises CheckpointError.
+    """
+    from .safetensors import open_tensors  # here: NumPy comes with it
+
+    directory, name = _locate(model, revision, progress=False, files=("config.json",))
+    try:
+        config = read_object(_required(directory, "config.json"))
+        try:
+            checkpoint = _read(directory, name)
+            open_tensors(directory, checkpoint.folders)
+        except CheckpointError:
+            return name, config, None
+        return name, config, checkpoint
+    except OSError as error:
+        raise CheckpointError(f"{error.filename or directory}: {error.strerror}") from error
+
+
 def _read(directory: Path, name: str) -> Checkpoint:
     config = read_object(_required(directory, "config.json"))
     _check_weights(directory)
@@ -85,12 +107,17 @@ def _read(directory: Path, name: str) -> Checkpoint:
     )
 
 
-def _locate(model: str, revision: str | None, progress: bool | None) -> tuple[Path, str]:
-    """The model's directory and its name."""
+def _locate(
+    model: str,
+    revision: str | None,
+    progress: bool | None,
+    files: Sequence[str] | None = None,
+) -> tuple[Path, str]:
+    """The model's directory and its name; of a hub id, these files or what a model has."""
     if not model or "\0" in model:
         raise CheckpointError(f"{model!r} names no model")
     if model != DEMO and not _exists(model) and is_hub_id(model):
-        return fetch(model, revision=revision, progress=progress), model
+        return fetch(model, revision=revision, progress=progress, files=files), model
     if revision is not None:
         raise CheckpointError(
             f"revision {revision!r} was given for {model}, which is no hub id; leave it out"

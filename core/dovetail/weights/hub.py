@@ -6,6 +6,7 @@ huggingface_hub itself reads HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from dovetail.errors import CheckpointError
@@ -24,14 +25,20 @@ def is_hub_id(model: str) -> bool:
     return _ID.fullmatch(model) is not None and ".." not in model and "--" not in model
 
 
-def fetch(model: str, *, revision: str | None, progress: bool | None) -> Path:
-    """The local snapshot of a hub id, downloaded as far as it is not there yet."""
+def fetch(
+    model: str,
+    *,
+    revision: str | None,
+    progress: bool | None,
+    files: Sequence[str] | None = None,
+) -> Path:
+    """The local snapshot of a hub id, downloaded as far as it is not there yet; of these files, or of all it needs."""
     # Imported here: it takes as long as everything else a start imports, and a directory needs none of it.
     from huggingface_hub import constants, errors
 
     at = f"{model} at revision {revision!r}" if revision else model
     try:
-        return _download(model, revision, progress)
+        return _download(model, revision, progress, ALLOW if files is None else list(files))
     except errors.GatedRepoError:
         raise CheckpointError(
             f"{model} is gated: accept its terms at {constants.ENDPOINT}/{model}, then log in "
@@ -54,7 +61,7 @@ def fetch(model: str, *, revision: str | None, progress: bool | None) -> Path:
         raise CheckpointError(f"{at} could not be downloaded: {_first_line(error)}") from error
 
 
-def _download(model: str, revision: str | None, progress: bool | None) -> Path:
+def _download(model: str, revision: str | None, progress: bool | None, files: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import (  # type: ignore[attr-defined]
         are_progress_bars_disabled,
@@ -68,7 +75,7 @@ def _download(model: str, revision: str | None, progress: bool | None) -> Path:
         disable_progress_bars()
     try:
         found = snapshot_download(
-            model, revision=revision, allow_patterns=ALLOW, ignore_patterns=IGNORE
+            model, revision=revision, allow_patterns=files, ignore_patterns=IGNORE
         )
     finally:
         if hide:

@@ -183,6 +183,17 @@ def data_bytes(weight: Weight) -> int:
     return count if weight.form.kind == "int8_channel" else count // 2
 
 
+def weight_bytes(weight: Weight) -> int:
+    """Bytes of all planes of a weight."""
+    count = data_bytes(weight)
+    if weight.form.kind == "int8_channel":
+        return count + weight.shape[0] * np.dtype(np.float32).itemsize
+    if weight.form.kind == "int4_group":
+        groups = math.prod(weight.shape) // weight.form.group
+        return count + groups * (np.dtype(np.float32).itemsize + 1)
+    return count
+
+
 def _convert(piece: NDArray[Any], out: NDArray[Any], weight: Weight) -> None:
     """Copy into another dtype. A finite number that becomes infinite in f16 is refused, not passed on."""
     with np.errstate(over="ignore", invalid="ignore"):
