@@ -3,7 +3,8 @@
     python ci/bench/sampling.py [--vocab 151936] [--repeat 9]
 
 Prints the median in milliseconds of each case for 1, 8 and 32 rows: ours, then the plain way (full sort, full softmax,
-noise for every id from the same generator), which is timed once per row and multiplied.
+noise for every id from the same generator), which is timed once per row and multiplied. Then, per row, the samplers that the
+core applies itself, on logits like a trained model's and on flat ones.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from typing import Any
 
 import numpy as np
 from dovetail.platform import F32, LateEdits, SamplingColumns
+from dovetail.request import Request
+from dovetail.samplers import Chooser
+from dovetail.sampling import SamplingParams
 from dovetail_sdk.sampling import HostSampler
 from dovetail_sdk.sampling.philox import noise
 
@@ -127,6 +131,30 @@ CASES: tuple[tuple[str, dict[str, float], int, bool], ...] = (
 )
 
 
+CHOSEN: tuple[dict[str, Any], ...] = (
+    {"top_n_sigma": 1.0},
+    {"typical_p": 0.9},
+    {"xtc_probability": 0.5},
+    {"dynatemp_range": 0.5},
+    {"mirostat": 1},
+    {"mirostat": 2},
+    {"samplers": ["top_k", "top_p", "min_p", "temperature"], "top_k": 40, "top_p": 0.95},
+)
+
+
+def print_chosen(logits: F32, repeat: int) -> None:
+    """Milliseconds per row of each of CHOSEN."""
+    flat = np.random.default_rng(5).standard_normal(logits.shape, np.float32)
+    print(f"\n{'milliseconds per row':70s} {'trained':>8} {'flat':>8}")
+    for given in CHOSEN:
+        asked = Request(id="", prompt=[1], sampling=SamplingParams(**given), max_tokens=1)
+        times = []
+        for rows in (logits, flat):
+            chooser = Chooser(asked, rows.shape[1])
+            times.append(median_ms(partial(chooser.choose, rows[0], 1), repeat))
+        print(f"{given!s:70s} {times[0]:8.2f} {times[1]:8.2f}")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
@@ -153,6 +181,7 @@ def main() -> None:
             slow = rows * median_ms(naive, max(3, options.repeat // 3))
             line += f"{median_ms(ours, options.repeat):12.2f} {slow:7.1f}"
         print(line, flush=True)
+    print_chosen(logits, options.repeat)
 
 
 if __name__ == "__main__":

@@ -225,6 +225,8 @@ def test_the_log_level_reaches_this_process_and_the_engines(
 INTERRUPTED = """
 import os, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
+
 class Interrupt:
     def find_spec(self, name, path, target=None):
         if name == sys.argv[1]:

@@ -174,8 +174,11 @@ def first_until(keys: F64, probabilities: F64, count: Callable[[F64], np.intp]) 
             some = np.flatnonzero(keys <= bound)
         else:
             some = np.arange(len(keys))
-        ordered = some[np.argsort(keys[some], kind="stable")]
+        ordered = some[np.argsort(keys[some])]
         reached = int(count(np.cumsum(probabilities[ordered])))
         if reached < len(ordered) or part >= len(keys):
             break
-    return np.sort(ordered[: reached + 1])
+    last = keys[ordered[min(reached, len(ordered) - 1)]]
+    below = np.flatnonzero(keys < last)
+    ties = np.flatnonzero(keys == last)[: reached + 1 - len(below)]
+    return np.sort(np.concatenate([below, ties]))

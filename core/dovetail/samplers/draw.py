@@ -42,23 +42,35 @@ def uniform(position: int, seed: int) -> float:
     return (float(word[0]) + 0.5) * 2.0**-32
 
 
+def words_of(ids: I64, position: int, seed: int) -> U64:
+    """The random words of ascending vocabulary ids [c], four to a counter."""
+    groups = ids >> 2
+    first = np.flatnonzero(np.diff(groups, prepend=-1))
+    words = np.stack(philox(groups[first].astype(np.uint64), position, 0, seed))
+    at = np.repeat(np.arange(len(first)), np.diff(first, append=len(ids)))
+    chosen: U64 = words[ids & 3, at]
+    return chosen
+
+
 def noise(ids: I64, position: int, seed: int) -> F64:
-    """Gumbel noise of vocabulary ids [c]."""
-    words = philox((ids >> 2).astype(np.uint64), position, 0, seed)
-    chosen = np.choose(ids & 3, words)
-    return np.asarray(-np.log(-np.log((chosen.astype(np.float64) + 0.5) * 2.0**-32)))
+    """Gumbel noise of ascending vocabulary ids [c]."""
+    chosen = words_of(ids, position, seed).astype(np.float64)
+    return np.asarray(-np.log(-np.log((chosen + 0.5) * 2.0**-32)))
 
 
 def draw(ids: I64, logits: F64, position: int, seed: int) -> int:
-    """Index of the candidate with the largest logit + noise, ties to the lowest id.
+    """Index of the candidate with the largest logit + noise, ties to the lowest id. ids ascend.
 
-    Noise is made for the likeliest first; most of the others cannot reach their best with any noise there is.
+    Of many, noise is made for the likeliest first. With u = (word + 0.5) / 2**32, another reaches their best b only if
+    -log u <= exp(logit - b), hence only if 1 - u is at most that; what passes this bound is looked at exactly.
     """
     able = np.arange(len(ids))
     if len(ids) > _FIRST:
-        likeliest = np.argpartition(-logits, _FIRST)[:_FIRST]
+        likeliest = np.sort(np.argpartition(-logits, _FIRST)[:_FIRST])
         best = (logits[likeliest] + noise(ids[likeliest], position, seed)).max()
         able = np.flatnonzero(logits >= best - _MOST_NOISE)
+        missing = (_WORD - words_of(ids[able], position, seed)).astype(np.float64)
+        able = able[missing <= np.exp(logits[able] - best) * 2.0**32 + 1]
     scores = logits[able] + noise(ids[able], position, seed)
     winners = able[scores == scores.max()]
     return int(winners[ids[winners].argmin()])
