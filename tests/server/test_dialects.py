@@ -6,9 +6,12 @@ import json
 import socket
 from typing import Any
 
+import msgspec
 import pytest
 from dovetail.server.llama.asking import completion_of
 from dovetail.server.llama.schema import CompletionRequest
+from dovetail.server.ollama.asking import sampling_of as ollama_sampling
+from dovetail.server.ollama.schema import ChatRequest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import ValidationError
 
@@ -150,6 +153,21 @@ def test_llama_completes(server: Any) -> None:
     assert [event["stop"] for event in found] == [False] * (len(found) - 1) + [True]
     ended = server.post("/completion", {**body, "stop": [text[4:6]]})[1]
     assert ended["stop_type"] == "word" and ended["stopping_word"] == text[4:6]
+
+
+def test_samplers_reach_the_engine_under_every_name(server: Any) -> None:
+    text = server.served.text
+    named = {"typical_p": 0.5, "repeat_last_n": 7, "frequency_penalty": 0.5, "min_p": 0.1}
+    asked = msgspec.convert({"prompt": "x", **named, "xtc_probability": 0.5}, CompletionRequest)
+    params = completion_of(asked, text)[1]
+    assert params.xtc_probability == 0.5 and params.top_k == 40
+    options = msgspec.convert({"options": {**named, "repeat_penalty": 1.5}}, ChatRequest)
+    ollama = ollama_sampling(options, text)
+    assert ollama.repetition_penalty == 1.5 and ollama.temperature == 0.8
+    for found in (params, ollama):
+        assert {name: getattr(found, name) for name in named} == named
+    flowing = msgspec.convert({"options": {"mirostat": 2, "mirostat_tau": 4}}, ChatRequest)
+    assert ollama_sampling(flowing, text).mirostat_tau == 4
 
 
 def test_llama_bias(server: Any) -> None:

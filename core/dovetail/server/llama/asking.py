@@ -22,15 +22,37 @@ DEFAULTS: Mapping[str, Any] = {
     "top_p": 0.95,
     "min_p": 0.05,
     "repetition_penalty": 1.0,
+    "repeat_last_n": 64,
 }
-SAME = ("temperature", "top_k", "top_p", "min_p", "presence_penalty", "frequency_penalty")
+SAME = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "top_n_sigma",
+    "typical_p",
+    "xtc_probability",
+    "xtc_threshold",
+    "dynatemp_range",
+    "dynatemp_exponent",
+    "mirostat",
+    "mirostat_tau",
+    "mirostat_eta",
+    "dry_multiplier",
+    "dry_base",
+    "dry_allowed_length",
+    "dry_penalty_last_n",
+    "dry_sequence_breakers",
+    "repeat_last_n",
+)
 # field -> values besides null that ask for nothing
 REFUSED: Mapping[str, tuple[Any, ...]] = {
     "n_probs": (0,),
     "n_indent": (0,),
     "t_max_predict_ms": (0, -1),
     "lora": ([],),
-    "samplers": ([],),
 }
 MAX_FILES = 1024
 MOST = 2**31 - 1
@@ -57,6 +79,7 @@ def sampling_of(
         "stop_token_ids": no,
         "ignore_eos": asked.ignore_eos,
         "grammar": _grammar(asked),
+        "samplers": tuple(asked.samplers) if asked.samplers else None,
         "logit_bias": _bias(asked.logit_bias, text),
         "max_tokens": _max_tokens(asked.n_predict),
     }

@@ -21,6 +21,22 @@ class CompletionFields(msgspec.Struct, kw_only=True, gc=False):
     repeat_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+    top_n_sigma: float | None = None
+    typical_p: float | None = None
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    dynatemp_range: float | None = None
+    dynatemp_exponent: float | None = None
+    mirostat: int | None = None
+    mirostat_tau: float | None = None
+    mirostat_eta: float | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: int | None = None
+    dry_penalty_last_n: int | None = None
+    dry_sequence_breakers: list[str] | None = None
+    repeat_last_n: int | None = None
+    samplers: list[str] | None = None
     seed: int | None = None
     stop: list[str] | None = None
     ignore_eos: bool | None = None
@@ -34,7 +50,6 @@ class CompletionFields(msgspec.Struct, kw_only=True, gc=False):
     lora: list[Any] | None = None
     grammar: str | None = None
     json_schema: Any = None
-    samplers: list[str] | None = None
 
 
 class CompletionRequest(CompletionFields, kw_only=True, gc=False):

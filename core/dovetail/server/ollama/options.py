@@ -1,7 +1,7 @@
 """Ollama's options as sampling parameters.
 
 What a request leaves out is what the model's own files say, as with the parameters of a Modelfile, and else Ollama's
-default. Options about loading (num_thread, num_gpu, num_batch, num_keep, use_mmap and their like) and keep_alive are taken and have no effect:
+default; but tokens are not penalised (repeat_penalty) unless a request says so. Options about loading (num_thread, num_gpu, num_batch, num_keep, use_mmap and their like) and keep_alive are taken and have no effect:
 the model is loaded once, when the server starts, and stays.
 """
 
@@ -19,7 +19,19 @@ from .schema import Ask, Options
 
 # Ollama's defaults that change what is drawn (its documentation of Modelfiles)
 DEFAULTS: Mapping[str, Any] = {"temperature": 0.8, "top_k": 40, "top_p": 0.9}
-SAME = ("temperature", "top_k", "top_p", "min_p", "presence_penalty", "frequency_penalty")
+SAME = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "mirostat",
+    "mirostat_tau",
+    "mirostat_eta",
+)
+REPEAT_LAST_N = 64  # what penalties count, in Ollama and llama.cpp
 HARMLESS: Mapping[str, tuple[Any, ...]] = {"tfs_z": (1.0,), "penalize_newline": (True,)}
 UNLIMITED = (-2, -1, 0)
 MOST = 2**31 - 1
@@ -38,6 +50,8 @@ def sampling_fields(
             fields[name] = value
     if options.repeat_penalty is not None:
         fields["repetition_penalty"] = options.repeat_penalty
+    last = options.repeat_last_n
+    fields["repeat_last_n"] = REPEAT_LAST_N if last is None else last
     if options.seed is not None and options.seed >= 0:
         fields["seed"] = options.seed
     stop = options.stop or ()

@@ -60,6 +60,7 @@ def sampling_of(given: Parameters, text: TextModel, *, scored: bool) -> Sampling
         "top_k": given.top_k or 0,
         "top_p": 1.0 if given.top_p is None else given.top_p,
         "min_p": 0.0,
+        "typical_p": given.typical_p,
         "repetition_penalty": given.repetition_penalty or 1.0,
         "frequency_penalty": given.frequency_penalty,
         "seed": given.seed,
