@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
-from dovetail.server.llama.asking import completion_of
-from dovetail.server.llama.schema import CompletionRequest
+from dovetail.server.infill import SPELLINGS
+from dovetail.server.llama.asking import completion_of, infill_of
+from dovetail.server.llama.schema import CompletionRequest, ExtraFile, InfillRequest
 from dovetail.server.ollama.asking import sampling_of as ollama_sampling
 from dovetail.server.ollama.schema import ChatRequest
+from dovetail.text.model import TextModel
+from dovetail.text.tokenizer import Tokenizer as TextTokenizer
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import ValidationError
+from tokenizers import Tokenizer
 
 GREEDY = {"prompt": "one two", "max_tokens": 12, "temperature": 0}
 
@@ -275,3 +280,30 @@ def test_a_form_that_cannot_be_kept_is_refused(server: Any) -> None:
         assert server.post(path, body)[0] == 400, path
     form = {"type": "regex", "value": "("}
     assert server.post("/generate", {"inputs": "x", "parameters": {"grammar": form}})[0] == 422
+
+
+def with_words(text: TextModel, words: tuple[str, ...]) -> TextModel:
+    """The model with more special tokens."""
+    backend = Tokenizer.from_str(text.tokenizer.backend.to_str())
+    backend.add_special_tokens(list(words))
+    return replace(text, tokenizer=TextTokenizer(backend), vocab_size=1024)
+
+
+@pytest.mark.parametrize("words", SPELLINGS, ids=str)
+def test_what_is_filled_in_stands_between_prefix_and_suffix(
+    server: Any, words: tuple[str, ...]
+) -> None:
+    text = with_words(server.served.text, (*words, "<|file_sep|>"))
+    asked = InfillRequest(
+        input_prefix="one ",
+        input_suffix=" fox",
+        prompt="two",
+        input_extra=[ExtraFile(text="dog", filename="a.py")],
+    )
+    ids, params = infill_of(asked, text)
+    before, behind, middle = words
+    prompt = f"<|file_sep|>a.py\ndog\n{before}one {behind} fox{middle}two"
+    assert text.tokenizer.decode(ids, skip_special_tokens=False) == prompt
+    assert set(params.stop_token_ids) == {
+        text.tokenizer.id_of(word) for word in (*words, "<|file_sep|>")
+    }

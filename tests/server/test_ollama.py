@@ -166,7 +166,10 @@ def test_what_is_refused_is_named(
 
 def test_the_content_type_may_be_left_out_by_programs_alone(server: Any) -> None:
     data = json.dumps({"messages": MESSAGES, "options": FIXED}).encode()
+    form = {"content-type": "application/x-www-form-urlencoded"}  # what curl sends
     assert server.raw("POST", "/api/chat", data)[0] == 200
+    assert server.raw("POST", "/api/chat", data, form)[0] == 200
+    assert server.raw("POST", "/api/chat", data, {**form, "origin": "http://x"})[0] == 415
     assert server.raw("POST", "/api/chat", data, {"content-type": "text/plain"})[0] == 415
     assert server.raw("POST", "/api/chat", data, {"origin": "http://x.example"})[0] == 415
 
