@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 
 import openvino as ov
@@ -26,6 +27,8 @@ from .paged import BLOCK_SIZE, TYPES, AttentionWidths
 from .settings import Settings
 from .trial import shared_core, trial
 
+log = logging.getLogger("dovetail.cpu")
+
 _CAPABILITY = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
 _USUAL = AttentionWidths(heads=4, kv_heads=2, key_width=64, value_width=64)
 _INT4_GROUPS = (128, 64, 32)
@@ -43,7 +46,11 @@ def open_device(options: Mapping[str, str]) -> Device:
         )
     if reason := trial(_USUAL, "f32", "f32").reason:
         raise PlatformError(f"the cpu platform cannot be used: {reason}")
-    return CpuDevice(shared_core(), Settings.of(options))
+    settings = Settings.of(options)
+    if settings.cpus:
+        host.keep_to(settings.cpus)  # OpenVINO's threads are started by this one and inherit it
+    log.info("threads=%d cpus=%s", settings.threads, settings.cpus or "any")
+    return CpuDevice(shared_core(), settings)
 
 
 class CpuDevice(Device):

@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 _FEATURES = (
@@ -52,12 +53,36 @@ def cpu_features(cpuinfo: str) -> list[str]:
     return list(dict.fromkeys(word for word, flag in _FEATURES if flag in flags))
 
 
-def usable_cores() -> int:
-    """Physical cores this process may keep busy: its affinity, within its group's quota."""
-    allowed = _allowed_cpus()
-    cores = len({_siblings(cpu) for cpu in allowed})
+def usable_cores(cpus: Sequence[int] | None = None) -> int:
+    """Physical cores this process may keep busy: of these logical ones, or of its affinity, within its group's quota."""
+    cores = len({_siblings(cpu) for cpu in (_allowed_cpus() if cpus is None else cpus)})
     quota = _quota_cores()
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+def node_cpus() -> list[int]:
+    """The allowed logical processors of the memory node that has most cores of them; all where there is one node."""
+    nodes: dict[str, list[int]] = {}
+    for cpu in _allowed_cpus():
+        nodes.setdefault(_node(cpu), []).append(cpu)
+    return max(nodes.values(), key=lambda cpus: len({_siblings(cpu) for cpu in cpus}))
+
+
+def _node(cpu: int) -> str:
+    """Name of the memory node that a logical processor is next to, empty where the system has none."""
+    found = sorted(Path(f"/sys/devices/system/cpu/cpu{cpu}").glob("node[0-9]*"))
+    return found[0].name if found else ""
+
+
+def keep_to(cpus: Sequence[int]) -> None:
+    """Keep this thread, and those it starts from now on, to some logical processors."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+
+
+def allowed_cpus() -> list[int]:
+    """Logical processors that this thread may run on."""
+    return _allowed_cpus()
 
 
 def _allowed_cpus() -> list[int]:

@@ -27,6 +27,12 @@ class CpuPlatform(Platform):
             low=1,
             high=4096,
         ),
+        DeviceOption(
+            name="numa",
+            help="memory nodes whose cores compute",
+            default="one, that with most cores",
+            values=("one", "all"),
+        ),
     )
 
     def probe(self) -> list[DeviceInfo]:

@@ -18,14 +18,19 @@ class Settings:
     """What the user may choose about the device.
 
     threads  that compute
+    cpus     logical processors that they stay on; empty: wherever the system puts them
     """
 
     threads: int
+    cpus: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Settings:
         """From options as CpuPlatform declares them; the rest from the machine."""
-        return cls(threads=int(options.get("threads") or host.usable_cores()))
+        allowed = host.allowed_cpus()
+        cpus = allowed if options.get("numa") == "all" else host.node_cpus()
+        threads = int(options.get("threads") or host.usable_cores(cpus))
+        return cls(threads=threads, cpus=tuple(cpus) if len(cpus) < len(allowed) else ())
 
 
 def compile_settings(graph: Graph, form: str, settings: Settings) -> dict[str, str | int | bool]:

@@ -10,6 +10,7 @@ from dovetail.graph import CacheGroup, GraphBuilder
 from dovetail.platform import DeviceInfo, KVLayout, Shape
 from dovetail_cpu import host, platform
 from dovetail_cpu.platform import CpuPlatform
+from dovetail_cpu.settings import Settings
 from dovetail_sdk.testing.checkpoints import write_checkpoint
 
 
@@ -59,6 +60,19 @@ def test_cores_follow_affinity_and_quota(monkeypatch, tmp_path):
     assert host.usable_cores() == 2
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert host.usable_cores() == 4
+
+
+def test_threads_stay_on_one_memory_node_unless_asked(monkeypatch, tmp_path):
+    monkeypatch.setattr(host, "_allowed_cpus", lambda: list(range(10)))
+    monkeypatch.setattr(host, "_CGROUP", tmp_path)
+    # Node 0 has four logical processors on two cores, node 1 six on three, and the process may use them all.
+    monkeypatch.setattr(host, "_siblings", lambda cpu: f"{cpu // 2}")
+    monkeypatch.setattr(host, "_node", lambda cpu: "node0" if cpu < 4 else "node1")
+    assert Settings.of({}) == Settings(threads=3, cpus=(4, 5, 6, 7, 8, 9))
+    assert Settings.of({"numa": "all"}) == Settings(threads=5)
+    assert Settings.of({"threads": "7"}).threads == 7
+    monkeypatch.setattr(host, "_node", lambda cpu: "")
+    assert Settings.of({}) == Settings(threads=5)
 
 
 def test_memory_follows_the_control_group(monkeypatch, tmp_path):
