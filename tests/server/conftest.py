@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 from dovetail.config import EngineConfig
 from dovetail.engine import start_engine
+from dovetail.server.access import Access
 from dovetail.server.app import create_app
 from dovetail.server.gate import Gate
 from dovetail.server.metrics import Metrics
@@ -118,14 +119,18 @@ class Running:
         *,
         api_keys: tuple[str, ...] = (),
         hosts: tuple[str, ...] = (),
+        access: Access | None = None,
+        origins: tuple[str, ...] = (),
         head_timeout_s: float = 30.0,
+        stall_timeout_s: float = 60.0,
         **settings: Any,
     ) -> None:
         self.served: Served
         self.gate: Gate
         self.port = 0
         self.api_keys, self.hosts = api_keys, hosts
-        self.head_timeout_s = head_timeout_s
+        self.access, self.origins = access, origins
+        self.head_timeout_s, self.stall_timeout_s = head_timeout_s, stall_timeout_s
         self._config = EngineConfig(model=str(model), **{"platform": "null", **settings})
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -151,10 +156,15 @@ class Running:
                 sentences=SentenceModel.of(checkpoint, text.tokenizer, engine.info),
                 max_body_bytes=1 << 20,
             )
-            self.gate = create_app(self.served, api_keys=self.api_keys, hosts=self.hosts)
+            self.gate = create_app(
+                self.served,
+                access=self.access or Access.of(self.api_keys),
+                hosts=self.hosts,
+                origins=self.origins,
+            )
             listener = bind("127.0.0.1", 0)
             self.port = listener.getsockname()[1]
-            protocol = bounded(self.head_timeout_s)
+            protocol = bounded(self.head_timeout_s, self.stall_timeout_s)
             config = uvicorn.Config(self.gate, lifespan="off", log_config=None, http=protocol)
             self._web = uvicorn.Server(config)
         finally:

@@ -158,6 +158,36 @@ def test_tools_are_accepted_where_the_template_takes_them(client: openai.OpenAI)
     assert without.choices[0].message.tool_calls is None
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_call_can_be_forced(client: openai.OpenAI, stream: bool, named: bool) -> None:
+    schema: Any = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
+    schema["additionalProperties"] = False
+    tools: Any = [
+        {"type": "function", "function": {"name": name, "parameters": schema}}
+        for name in ("add", "mul")
+    ]
+    choice = {"type": "function", "function": {"name": "mul"}} if named else "required"
+    options: Any = {"tools": tools, "tool_choice": choice, "parallel_tool_calls": False}
+    got = ask(client, max_tokens=200, stream=stream, **options)
+    if stream:
+        chunks = [chunk.choices[0] for chunk in got]
+        deltas = [call for c in chunks for call in c.delta.tool_calls or ()]
+        name = [d.function.name for d in deltas if d.function.name]
+        arguments = "".join(d.function.arguments or "" for d in deltas)
+        finish = chunks[-1].finish_reason
+    else:
+        calls = got.choices[0].message.tool_calls
+        name, arguments = [call.function.name for call in calls], calls[0].function.arguments
+        finish = got.choices[0].finish_reason
+    assert finish == "tool_calls" and len(name) == 1
+    assert json.loads(arguments)["a"] in (1, 2) and (name == ["mul"] or not named)
+    with pytest.raises(openai.BadRequestError, match="exclude each other"):
+        ask(client, response_format={"type": "json_object"}, **options)
+    with pytest.raises(openai.BadRequestError, match="not among"):
+        ask(client, tools=tools, tool_choice={"type": "function", "function": {"name": "x"}})
+
+
 @pytest.mark.parametrize(
     ("options", "param"),
     [

@@ -277,6 +277,23 @@ SERVER = (
         many=True,
     ),
     API_KEY,
+    Option(name="api_key_file", help="TOML of keys with limits of their own", metavar="FILE"),
+    Option(
+        name="admin_key",
+        help="key for /admin, absent without one; repeatable",
+        parse=filled,
+        metavar="KEY",
+        many=True,
+    ),
+    Option(
+        name="cors_origin",
+        help="site whose pages may use the server; repeatable",
+        parse=filled,
+        metavar="URL",
+        many=True,
+    ),
+    Option(name="ssl_certfile", help="PEM of a certificate: serve HTTPS", metavar="FILE"),
+    Option(name="ssl_keyfile", help="PEM of its key", metavar="FILE"),
     Option(
         name="allowed_host",
         help="Host to answer to on a keyless loopback; repeatable",
@@ -287,6 +304,12 @@ SERVER = (
     Option(
         name="head_timeout_s",
         help="seconds for a request's headers to arrive (30)",
+        parse=seconds,
+        metavar="S",
+    ),
+    Option(
+        name="stall_timeout_s",
+        help="seconds for a client to read what waits (60)",
         parse=seconds,
         metavar="S",
     ),

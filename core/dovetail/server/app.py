@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,6 +12,8 @@ from starlette.responses import JSONResponse, Response
 from dovetail import __version__
 from dovetail.errors import DovetailError, EngineStopped
 
+from .access import Access
+from .admin import ENDPOINTS as ADMIN
 from .anthropic.routes import ENDPOINTS as ANTHROPIC
 from .embeddings import ENDPOINTS as EMBEDDINGS
 from .endpoint import Endpoint
@@ -27,10 +29,21 @@ from .served import Served
 from .tgi.routes import ENDPOINTS as TGI
 
 
-def create_app(served: Served, *, api_keys: Iterable[str] = (), hosts: Iterable[str] = ()) -> Gate:
-    """The ASGI application; its `draining` closes the door. Keys and hosts as in Gate."""
+def create_app(
+    served: Served,
+    *,
+    access: Access | None = None,
+    hosts: Iterable[str] = (),
+    origins: Sequence[str] = (),
+) -> Gate:
+    """The ASGI application; its `draining` closes the door. Access, hosts and origins as in Gate.
+
+    Routes for administrators are there only if there is an admin key.
+    """
+    access = access or Access()
+    endpoints = (*ENDPOINTS, *(ADMIN if access.admin else ()))
     app = Starlette(
-        routes=[endpoint.route() for endpoint in ENDPOINTS],
+        routes=[endpoint.route() for endpoint in endpoints],
         exception_handlers={
             DovetailError: on_error,
             HTTPException: on_error,
@@ -39,7 +52,9 @@ def create_app(served: Served, *, api_keys: Iterable[str] = (), hosts: Iterable[
     )
     app.router.redirect_slashes = False
     app.state.served = served
-    gate = app.state.gate = Gate(app, endpoints=ENDPOINTS, api_keys=api_keys, hosts=hosts)
+    gate = app.state.gate = Gate(
+        app, endpoints=endpoints, access=access, hosts=hosts, origins=origins
+    )
     return gate
 
 

@@ -32,6 +32,7 @@ class Endpoint:
     query     parameters of the query string: name -> type
     open      needs no key
     tasks     what the model must be served for, one of them; empty: anything
+    admin     exists only where there is an admin key, and takes no other
     """
 
     method: str
@@ -45,6 +46,7 @@ class Endpoint:
     query: dict[str, Any] = field(default_factory=dict)
     open: bool = False
     tasks: tuple[str, ...] = ()
+    admin: bool = False
 
     def route(self) -> Route:
         """For Starlette."""

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dovetail.errors import RequestError
+from dovetail.errors import DovetailError
 
+from .access import CALLER, Access, Caller, RateLimited
 from .endpoint import Endpoint
 from .errors import Answer, Draining, NotAuthorized, WrongHost, answer
 
 ID_HEADERS = (b"x-request-id", b"request-id")  # OpenAI's and Anthropic's
 # OpenAI's words: clients look for them
-WRONG_KEY = "Incorrect API key provided: it is not one of this server's"
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 class Gate:
     """Pure ASGI. Everything but open endpoints needs a key, if there are keys.
 
+    access    the keys
+    origins   web sites whose pages may use the server from a browser (CORS); "*" is any
     hosts     names that requests may be sent to and web pages may send from; none means any. A server that only
               this machine reaches needs them: a web page in its browser can send requests to any name (DNS rebinding)
     draining  True once the server is about to stop: requests that make work are answered 503
@@ -34,39 +35,57 @@ class Gate:
         app: ASGIApp,
         *,
         endpoints: Sequence[Endpoint],
-        api_keys: Iterable[str] = (),
+        access: Access,
         hosts: Iterable[str] = (),
+        origins: Sequence[str] = (),
     ) -> None:
         self._app = app
+        self._access = access
+        self._origins = frozenset(origin.encode() for origin in origins)
+        self._admin = frozenset(_fixed(e.path) for e in endpoints if e.admin)
+        self._whole: ASGIApp = self._checked
+        if origins:
+            self._whole = CORSMiddleware(
+                self._checked,
+                allow_origins=tuple(origins),
+                allow_methods=("GET", "POST", "PUT", "DELETE"),
+                allow_headers=("*",),
+                expose_headers=("x-request-id", "retry-after"),
+            )
         self._open = frozenset(e.path for e in endpoints if e.open)
         self._errors = {e.path: e.errors for e in endpoints if "{" not in e.path}
         self._errors_below = {_fixed(e.path): e.errors for e in endpoints if "{" in e.path}
         self._hosts = frozenset(_host(host.encode()) for host in hosts)
-        self._keys = [_digest(key.encode()) for key in api_keys]
         self.draining = False
 
     @property
     def has_keys(self) -> bool:
         """Whether requests must bring a key."""
-        return bool(self._keys)
+        return bool(self._access.keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        await (self._whole if scope["type"] == "http" else self._app)(scope, receive, send)
+
+    async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         request_id = _request_id(headers.get(b"x-request-id"))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id.decode()
-        state["owner"] = ""
+        more = [(name, request_id) for name in ID_HEADERS]
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                ids = [(name, request_id) for name in ID_HEADERS]
-                message["headers"] = [*message.get("headers", ()), *ids]
+                message["headers"] = [*message.get("headers", ()), *more]
             await send(message)
 
-        error = self._refusal(scope, headers)
+        caller = self._caller(scope["path"], headers)
+        error: DovetailError | None = caller if isinstance(caller, DovetailError) else None
+        if not isinstance(caller, DovetailError):
+            state["owner"] = caller.owner
+            CALLER.set(caller)
+            error = self._refusal(scope, headers, caller)
+            if caller.allowance is not None:
+                more += caller.allowance.headers()
         if error is None:
             await self._app(scope, receive, send_with_id)
         else:
@@ -79,20 +98,34 @@ class Gate:
         fitting = [start for start in self._errors_below if path.startswith(start)]
         return self._errors_below[max(fitting, key=len)] if fitting else answer
 
+    def _caller(self, path: str, headers: Mapping[bytes, bytes]) -> Caller | NotAuthorized:
+        """Who asks; everybody is the same where there are no keys."""
+        if path in self._open:
+            return Caller()
+        key = _key(headers)
+        if any(path.startswith(start) for start in self._admin):
+            if key is not None and self._access.is_admin(key):
+                return Caller("admin")
+            return NotAuthorized(f"{_wrong(key, 'admin key')}; send Authorization: Bearer KEY")
+        if not self._access.keys:
+            return Caller()
+        found = self._access.caller(key) if key is not None else None
+        return found or NotAuthorized(f"{_wrong(key, 'API key')}; send Authorization: Bearer KEY")
+
     def _refusal(
-        self, scope: Scope, headers: Mapping[bytes, bytes]
-    ) -> RequestError | Draining | None:
+        self, scope: Scope, headers: Mapping[bytes, bytes], caller: Caller
+    ) -> WrongHost | Draining | RateLimited | None:
         if self._hosts and scope["path"] not in self._open:
             error = self._wrong_host(headers)
             if error is not None:
                 return error
-        if self._keys and scope["path"] not in self._open:
-            key = _key(headers)
-            if key is None or not self._known(key):
-                how = "the API key is missing" if key is None else WRONG_KEY
-                return NotAuthorized(f"{how}; send Authorization: Bearer KEY")
         if self.draining and scope["method"] == "POST":
             return Draining("the server is stopping and takes no new requests")
+        if caller.allowance is not None and scope["method"] == "POST":
+            try:
+                caller.allowance.admit()
+            except RateLimited as error:
+                return error
         return None
 
     def _wrong_host(self, headers: Mapping[bytes, bytes]) -> WrongHost | None:
@@ -103,17 +136,27 @@ class Gate:
                 f"this server answers to {', '.join(sorted(self._hosts))} and not to {named!r}; use one of these, "
                 "name yours with --allowed-host, or start it with an API key"
             )
-        if origin is not None and _host(origin.partition(b"://")[2]) not in self._hosts:
+        if (
+            origin is not None
+            and not self._welcome(origin)
+            and _host(origin.partition(b"://")[2]) not in self._hosts
+        ):
             named = origin[:100].decode("latin-1")
             return WrongHost(
                 f"web pages of {named} may not use this server; name their host with --allowed-host, or start it with an API key"
             )
         return None
 
-    def _known(self, key: bytes) -> bool:
-        """Compare with every key, in constant time and whatever the lengths."""
-        digest = _digest(key)
-        return sum(hmac.compare_digest(digest, known) for known in self._keys) > 0
+    def _welcome(self, origin: bytes) -> bool:
+        """Whether pages from there may use the server."""
+        return origin in self._origins or b"*" in self._origins
+
+
+def _wrong(key: bytes | None, kind: str) -> str:
+    """Some clients tell a wrong key by OpenAI's words."""
+    if key is None:
+        return f"the {kind} is missing"
+    return f"Incorrect {kind} provided: it is not one of this server's"
 
 
 def _fixed(path: str) -> str:
@@ -136,10 +179,6 @@ def _host(authority: bytes) -> str:
     if not name.startswith("["):
         return name.partition(":")[0].removesuffix(".")
     return name.partition("]")[0] + "]"
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
 
 
 def _request_id(given: bytes | None) -> bytes:

@@ -15,6 +15,7 @@ from dovetail.sampling import SamplingParams
 from dovetail.text.parts import CallStart, Parser
 from dovetail.text.reply import Delta, Reply
 
+from .access import CALLER, Allowance
 from .metrics import Timing
 from .served import Served
 
@@ -78,6 +79,7 @@ class Generation:
         self.prompts: Sequence[Sequence[int]] = ()
         self._each = 1  # choices of a prompt
         self.gone = False
+        self._allowance: Allowance | None = None
 
     @classmethod
     async def start(
@@ -106,6 +108,7 @@ class Generation:
             )
         if params.grammar is not None:
             await served.grammars.check(params.grammar)
+        caller = CALLER.get()
         requests = []
         for index, prompt in enumerate(p for p in prompts for _ in range(params.n)):
             await _let_others(index)
@@ -115,12 +118,13 @@ class Generation:
                 request_id=f"{request_id}-{index}",
                 index=index % params.n,
                 priority=priority,
-                salt=salt,
+                salt=caller.salt + salt,
                 clip=clip,
             )
             requests.append(request)
         self = cls(served)
         self.prompts, self._each = prompts, params.n
+        self._allowance = caller.allowance
         try:
             for index, request in enumerate(requests):
                 await _let_others(index)
@@ -157,6 +161,10 @@ class Generation:
         self.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
+        if self._allowance is not None:
+            usage = self.usage()
+            self._allowance.spend(usage.prompt + usage.generated)
+            self._allowance = None
 
     def events(self) -> AsyncIterator[Event]:
         """Deltas of all choices as they come; each choice's last one carries `finish`."""

@@ -58,6 +58,13 @@ class Kept(Generic[T]):
         self._entries.move_to_end((owner, name))
         return entry.value
 
+    def clear(self) -> int:
+        """Forget everything; returns how many there were."""
+        count = len(self._entries)
+        self._entries.clear()
+        self.num_bytes = 0
+        return count
+
     def drop(self, owner: str, name: str) -> bool:
         """Forget it; whether it was there."""
         entry = self._entries.pop((owner, name), None)

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 MAX_HEAD_BYTES = 64 << 10
 MAX_HEADERS = 128
 HEAD_TIMEOUT_S = 30.0
+STALL_TIMEOUT_S = 60.0
 
 
 class HeadTooLarge(httptools.HttpParserError):
@@ -22,10 +23,13 @@ class HeadTooLarge(httptools.HttpParserError):
 class BoundedProtocol(HttpToolsProtocol):
     """Answers 431 to a head that is too large, and closes a connection on which none arrives in time.
 
-    head_timeout_s  from the start of a connection, or the end of the last answer, to the end of a head
+    head_timeout_s   from the start of a connection, or the end of the last answer, to the end of a head
+    stall_timeout_s  that a client may take to read some of what waits for it
     """
 
     head_timeout_s = HEAD_TIMEOUT_S
+    stall_timeout_s = STALL_TIMEOUT_S
+    _stall: TimerHandle | None = None
     _timer: TimerHandle | None = None
     _head_bytes = 0  # of the head that is being read, as far as it is parsed
     _bare_bytes = 0  # that have come since the parser last had something to say
@@ -38,7 +42,22 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_stall()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client reads less than there is for it."""
+        super().pause_writing()
+        self._stall = self.loop.call_later(self.stall_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_stall()
+
+    def _stop_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def data_received(self, data: bytes) -> None:
         self._progress = False
@@ -118,6 +137,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer = None
 
 
-def bounded(head_timeout_s: float) -> type[BoundedProtocol]:
-    """The protocol with another time limit."""
-    return type("Bounded", (BoundedProtocol,), {"head_timeout_s": head_timeout_s})
+def bounded(
+    head_timeout_s: float, stall_timeout_s: float = STALL_TIMEOUT_S
+) -> type[BoundedProtocol]:
+    """The protocol with other time limits."""
+    limits = {"head_timeout_s": head_timeout_s, "stall_timeout_s": stall_timeout_s}
+    return type("Bounded", (BoundedProtocol,), limits)

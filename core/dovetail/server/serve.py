@@ -9,15 +9,19 @@ import ipaddress
 import logging
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dovetail.config import EngineConfig
 from dovetail.engine import start_engine
 from dovetail.errors import ConfigError
 from dovetail.weights.checkpoint import Checkpoint, open_checkpoint
+
+from .access import Access, read_keys
 
 if TYPE_CHECKING:
     import uvicorn
@@ -45,10 +49,16 @@ class ServerConfig:
 
     served_model_name   names that requests may use; the model's own if empty
     api_key             keys, one of which every request but /health must bring; none means open to all
+    api_key_file        more keys, each with limits of its own; see access.py
+    admin_key           keys for /admin, which is not there without one
+    cors_origin         web sites whose pages may use the server from a browser; none by default
+    ssl_certfile        PEM of a certificate chain: serve HTTPS
+    ssl_keyfile         PEM of its key, if that is not in ssl_certfile
     allowed_host       without keys on a loopback address: names besides the address's own that requests may be sent to
     head_timeout_s      for a request's headers to arrive
     tool_call_parser    how the model writes tool calls; None: as its chat template tells, "none": they are not read
     reasoning_parser    how it writes reasoning, likewise
+    stall_timeout_s     for a client to read some of what waits for it
     in_process          run the engine on a thread here instead of in a process of its own
     max_body_size       bytes of a request's body
     shutdown_timeout_s  that running requests may still take after SIGTERM
@@ -58,10 +68,16 @@ class ServerConfig:
     port: int = 8000
     served_model_name: tuple[str, ...] = ()
     api_key: tuple[str, ...] = ()
+    api_key_file: str | None = None
+    admin_key: tuple[str, ...] = ()
+    cors_origin: tuple[str, ...] = ()
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
     allowed_host: tuple[str, ...] = ()
     head_timeout_s: float = 30.0
     tool_call_parser: str | None = None
     reasoning_parser: str | None = None
+    stall_timeout_s: float = 60.0
     in_process: bool = False
     max_body_size: int = 32 << 20
     shutdown_timeout_s: float = 30.0
@@ -95,8 +111,33 @@ def run(engine: EngineConfig, server: ServerConfig, say: Callable[[str], None]) 
 
     say  is given the lines a person should see
     """
+    access = _access(server)
+    _check_certificate(server)
     with contextlib.closing(bind(server.host, server.port)) as listener:
-        return _runner(lambda: _serve(engine, server, listener, say))
+        return _runner(lambda: _serve(engine, server, access, listener, say))
+
+
+def _access(server: ServerConfig) -> Access:
+    """The keys that open; raises ConfigError."""
+    access = Access.of(server.api_key, server.admin_key)
+    if server.api_key_file is None:
+        return access
+    return Access((*access.keys, *read_keys(Path(server.api_key_file))), access.admin)
+
+
+def _check_certificate(server: ServerConfig) -> None:
+    """Raise ConfigError if HTTPS is wanted and cannot be served."""
+    if server.ssl_certfile is None:
+        if server.ssl_keyfile is not None:
+            raise ConfigError("--ssl-keyfile needs --ssl-certfile")
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            server.ssl_certfile, server.ssl_keyfile
+        )
+    except (OSError, ssl.SSLError) as error:
+        files = " and ".join(filter(None, (server.ssl_certfile, server.ssl_keyfile)))
+        raise ConfigError(f"{files} cannot be used for HTTPS: {error}") from error
 
 
 def _runner(main: Callable[[], Coroutine[None, None, int]]) -> int:
@@ -112,6 +153,7 @@ def _runner(main: Callable[[], Coroutine[None, None, int]]) -> int:
 async def _serve(
     config: EngineConfig,
     server: ServerConfig,
+    access: Access,
     listener: socket.socket,
     say: Callable[[str], None],
 ) -> int:
@@ -126,11 +168,12 @@ async def _serve(
     from .app import create_app
 
     address: str = listener.getsockname()[0]
-    app = create_app(served, api_keys=server.api_key, hosts=_hosts(server, address))
+    hosts = () if access.keys else _hosts(server, address)
+    app = create_app(served, access=access, hosts=hosts, origins=server.cors_origin)
     say(_engine_line(served))
     try:
         return await _listen(
-            app, served, server, listener, lambda: say(_ready_line(app, served, listener))
+            app, served, server, listener, lambda: say(_ready_line(app, served, server, listener))
         )
     finally:
         await served.engine.close()
@@ -138,7 +181,7 @@ async def _serve(
 
 def _hosts(server: ServerConfig, address: str) -> tuple[str, ...]:
     """The names a server without keys answers to, if only this machine is to reach it; else any."""
-    if server.api_key or not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+    if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
         return ()
     bound = {f"[{name}]" if ":" in name else name for name in (server.host, address)}
     return (*LOOPBACK, *bound, *server.allowed_host)
@@ -262,7 +305,9 @@ def _uvicorn(app: Gate, server: ServerConfig) -> uvicorn.Server:
     return Server(
         uvicorn.Config(
             app,
-            http=bounded(server.head_timeout_s),
+            http=bounded(server.head_timeout_s, server.stall_timeout_s),
+            ssl_certfile=server.ssl_certfile,
+            ssl_keyfile=server.ssl_keyfile,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -290,11 +335,11 @@ def _engine_line(served: Served) -> str:
     )
 
 
-def _ready_line(app: Gate, served: Served, listener: socket.socket) -> str:
+def _ready_line(app: Gate, served: Served, server: ServerConfig, listener: socket.socket) -> str:
     """Where to go now: the URL, the model's name and a command to copy."""
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    url = f"http://{shown}:{port}"
+    url = f"{'http' if server.ssl_certfile is None else 'https'}://{shown}:{port}"
     key = " -H 'Authorization: Bearer YOUR_KEY'" if app.has_keys else ""
     task = served.engine.info.task
     if task != "generate":
