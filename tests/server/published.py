@@ -35,6 +35,11 @@ OURS = {  # vLLM's additions, and what OpenAI has and its client's types do not
 def check(data: Any, kind: Any = None) -> None:
     """Raise unless data has every required field, each of its type, and none that OpenAI does not know."""
     kind = kind or KINDS[data["object"]]
+    if (
+        kind is Completion
+    ):  # its type is that of the last chunk: null before it, as OpenAI's server says too
+        finished = [{**c, "finish_reason": c["finish_reason"] or "stop"} for c in data["choices"]]
+        data = {**data, "choices": finished}
     adapter = kind if isinstance(kind, pydantic.TypeAdapter) else pydantic.TypeAdapter(kind)
     made = adapter.validate_python(data, strict=True)
     _check_known(made, type(made).__name__)

@@ -24,6 +24,7 @@ from .llama.routes import ENDPOINTS as LLAMA
 from .metrics import CONTENT_TYPE
 from .ollama.routes import ENDPOINTS as OLLAMA
 from .openai.routes import ENDPOINTS as OPENAI
+from .openapi import ENDPOINT as DESCRIPTION
 from .rerank import ENDPOINTS as RERANK
 from .served import Served
 from .tgi.routes import ENDPOINTS as TGI
@@ -51,7 +52,7 @@ def create_app(
         },
     )
     app.router.redirect_slashes = False
-    app.state.served = served
+    app.state.served, app.state.endpoints = served, endpoints
     gate = app.state.gate = Gate(
         app, endpoints=endpoints, access=access, hosts=hosts, origins=origins
     )
@@ -87,6 +88,7 @@ async def metrics(request: Request) -> Response:
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
+    DESCRIPTION,
     *OPENAI,
     *ANTHROPIC,
     *OLLAMA,

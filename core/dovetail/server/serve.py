@@ -168,7 +168,7 @@ async def _serve(
     from .app import create_app
 
     address: str = listener.getsockname()[0]
-    hosts = () if access.keys else _hosts(server, address)
+    hosts = _hosts(server, address)
     app = create_app(served, access=access, hosts=hosts, origins=server.cors_origin)
     say(_engine_line(served))
     try:
@@ -181,7 +181,8 @@ async def _serve(
 
 def _hosts(server: ServerConfig, address: str) -> tuple[str, ...]:
     """The names a server without keys answers to, if only this machine is to reach it; else any."""
-    if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+    keys = server.api_key or server.api_key_file is not None
+    if keys or not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
         return ()
     bound = {f"[{name}]" if ":" in name else name for name in (server.host, address)}
     return (*LOOPBACK, *bound, *server.allowed_host)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dovetail.server.endpoint import Endpoint
 
-from . import schema
+from . import objects, schema
 from .chat import chat
 from .completions import completions
 from .models import list_models, show_model
-from .responses import creating, keeping, objects
+from .responses import creating, keeping
+from .responses import objects as made
 from .responses import schema as responses
 from .responses.events import AnyEvent
 from .tokenize import detokenize, tokenize
@@ -21,6 +22,8 @@ ENDPOINTS = (
         summary="Answer a chat",
         body=schema.ChatRequest,
         tasks=("generate",),
+        answer=objects.ChatCompletion,
+        streamed=objects.ChatChunk,
     ),
     Endpoint(
         method="POST",
@@ -29,6 +32,8 @@ ENDPOINTS = (
         summary="Complete prompts",
         body=schema.CompletionRequest,
         tasks=("generate",),
+        answer=objects.Completion,
+        streamed=objects.Completion,
     ),
     Endpoint(
         method="POST",
@@ -36,7 +41,7 @@ ENDPOINTS = (
         handle=creating.create_response,
         summary="Respond, going on from earlier responses",
         body=responses.ResponseRequest,
-        answer=objects.Response,
+        answer=made.Response,
         streamed=AnyEvent,
     ),
     Endpoint(
@@ -44,7 +49,7 @@ ENDPOINTS = (
         path="/v1/responses/{response_id}",
         handle=keeping.retrieve_response,
         summary="A response that was kept",
-        answer=objects.Response,
+        answer=made.Response,
         query={"stream": bool},
     ),
     Endpoint(
@@ -52,26 +57,36 @@ ENDPOINTS = (
         path="/v1/responses/{response_id}",
         handle=keeping.delete_response,
         summary="Forget a response",
-        answer=objects.Deleted,
+        answer=made.Deleted,
     ),
     Endpoint(
         method="POST",
         path="/v1/responses/{response_id}/cancel",
         handle=keeping.cancel_response,
         summary="End a response that is made in the background",
-        answer=objects.Response,
+        answer=made.Response,
     ),
     Endpoint(
         method="GET",
         path="/v1/responses/{response_id}/input_items",
         handle=keeping.list_input,
         summary="What a response answers",
-        answer=objects.ItemList,
+        answer=made.ItemList,
         query={"limit": int, "order": str, "after": str},
     ),
-    Endpoint(method="GET", path="/v1/models", handle=list_models, summary="The models served here"),
     Endpoint(
-        method="GET", path="/v1/models/{model:path}", handle=show_model, summary="One of them"
+        method="GET",
+        path="/v1/models",
+        handle=list_models,
+        summary="The models served here",
+        answer=objects.ModelList,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/models/{model:path}",
+        handle=show_model,
+        summary="One of them",
+        answer=objects.Model,
     ),
     Endpoint(
         method="POST",
@@ -79,6 +94,7 @@ ENDPOINTS = (
         handle=tokenize,
         summary="Token ids of a text or a chat",
         body=schema.TokenizeRequest,
+        answer=objects.Tokenized,
     ),
     Endpoint(
         method="POST",
@@ -86,5 +102,6 @@ ENDPOINTS = (
         handle=detokenize,
         summary="Text of token ids",
         body=schema.DetokenizeRequest,
+        answer=objects.Detokenized,
     ),
 )

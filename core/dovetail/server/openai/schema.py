@@ -15,6 +15,11 @@ import msgspec
 NULL = msgspec.Raw(b"null")
 
 
+def null() -> msgspec.Raw:
+    """What a field holds that was not given; made by a function because it cannot be shown as a default."""
+    return NULL
+
+
 class StreamOptions(msgspec.Struct, gc=False):
     """Options of streamed replies."""
 
@@ -171,7 +176,9 @@ class ChatRequest(SamplingFields, kw_only=True, gc=False):
     reasoning_effort: str | None = None
     include_reasoning: bool | None = None
     store: bool | None = None
-    metadata: msgspec.Raw = NULL  # not used: no need to make objects of it
+    metadata: msgspec.Raw = msgspec.field(
+        default_factory=null
+    )  # not used: no need to make objects of it
     service_tier: str | None = None
     prompt_cache_key: str | None = None
     safety_identifier: str | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dovetail.server.openai.schema import NULL
+from dovetail.server.openai.schema import null
 
 
 class InputPart(msgspec.Struct, gc=False):
@@ -87,7 +87,7 @@ class ResponseRequest(msgspec.Struct, kw_only=True, gc=False):
     reasoning: ReasoningOptions | None = None
     text: TextOptions | None = None
     truncation: str | None = None
-    metadata: msgspec.Raw = NULL
+    metadata: msgspec.Raw = msgspec.field(default_factory=null)
     user: str | None = None
     service_tier: str | None = None
     prompt_cache_key: str | None = None
