@@ -52,7 +52,9 @@ class Generation:
 
 
 def answer() -> ChatAnswer:
-    served: Any = SimpleNamespace(text=SimpleNamespace(tokenizer=None))
+    served: Any = SimpleNamespace(
+        text=SimpleNamespace(tokenizer=None), engine=SimpleNamespace(info="info")
+    )
     return ChatAnswer(ChatRequest(), "tiny", "chatcmpl-1", served)
 
 

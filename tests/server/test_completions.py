@@ -125,10 +125,7 @@ def test_logit_bias_and_min_tokens_are_taken(client: openai.OpenAI) -> None:
     ("options", "param"),
     [
         ({"suffix": "end"}, "suffix"),
-        ({"best_of": 3}, "best_of"),
-        ({"extra_body": {"prompt_logprobs": 1}, "stream": True}, "prompt_logprobs"),
         ({"extra_body": {"allowed_token_ids": [1]}}, "allowed_token_ids"),
-        ({"extra_body": {"truncate_prompt_tokens": 5}}, "truncate_prompt_tokens"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(
@@ -156,3 +153,70 @@ def test_text_offsets_rise_over_special_tokens(client: openai.OpenAI) -> None:
     reply = ask(client, encode(client, prompt), **options).choices[0]  # echoed without it
     assert reply.logprobs.text_offset[:2] == [0, 0]
     assert reply.logprobs.text_offset[count] == len("user\nhi")
+
+
+def test_best_of_gives_the_likeliest_first(client: openai.OpenAI) -> None:
+    options: dict[str, Any] = {"temperature": 1.0, "logprobs": 0, "max_tokens": 12}
+    prompts = ["one", "two"]
+    every = ask(client, prompts, n=5, **options)
+    best = ask(client, prompts, n=2, best_of=5, **options)
+
+    def mean(choice: Any) -> float:
+        return sum(choice.logprobs.token_logprobs) / len(choice.logprobs.token_logprobs)
+
+    expected = [
+        choice.text
+        for first in (0, 5)
+        for choice in sorted(every.choices[first : first + 5], key=mean, reverse=True)[:2]
+    ]
+    assert [choice.text for choice in best.choices] == expected
+    assert [choice.index for choice in best.choices] == [0, 1, 2, 3]
+    assert best.usage.completion_tokens == every.usage.completion_tokens
+    for wrong in ({"best_of": 1, "n": 2}, {"best_of": 3, "stream": True}, {"best_of": 21}):
+        with pytest.raises(openai.BadRequestError) as error:
+            ask(client, **wrong)  # type: ignore[arg-type]
+        assert error.value.param == "best_of"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_token_ids_are_told(client: openai.OpenAI, stream: bool) -> None:
+    ids = encode(client, "The quick")
+    more = {"return_token_ids": True, "prompt_logprobs": 1, "ignore_eos": True}
+    got = ask(client, max_tokens=9, n=2, stream=stream, stop="never", extra_body=more)
+    choices = [c.choices[0] for c in got] if stream else got.choices
+    for index in range(2):
+        mine = [choice for choice in choices if choice.index == index]
+        told = [token for choice in mine for token in choice.token_ids]
+        assert len(told) == 9 and mine[0].prompt_token_ids == ids
+        assert mine[0].prompt_logprobs[0] is None and len(mine[0].prompt_logprobs) == len(ids)
+        assert not any("prompt_token_ids" in (c.model_extra or {}) for c in mine[1:])
+        plain = client.post(
+            str(client.base_url).removesuffix("/v1/") + "/detokenize",
+            cast_to=object,
+            body={"tokens": told},
+        )
+        assert plain["prompt"] == "".join(choice.text for choice in mine)  # type: ignore[index]
+
+
+def test_tokens_as_ids(client: openai.OpenAI) -> None:
+    more = {"return_tokens_as_token_ids": True, "return_token_ids": True}
+    choice = ask(client, logprobs=1, max_tokens=3, extra_body=more).choices[0]
+    assert choice.logprobs.tokens == [f"token_id:{token}" for token in choice.token_ids]
+
+
+def test_a_prompt_is_cut_to_its_last_tokens(client: openai.OpenAI) -> None:
+    ids = encode(client, "The quick brown fox jumps over the lazy dog")
+    cut = ask(client, ids, extra_body={"truncate_prompt_tokens": 4})
+    assert cut.usage.prompt_tokens == 4
+    assert cut.choices[0].text == ask(client, ids[-4:]).choices[0].text
+    long = ids * 1000
+    assert ask(client, long, extra_body={"truncate_prompt_tokens": -1}).usage.completion_tokens
+    with pytest.raises(openai.BadRequestError):
+        ask(client, ids, extra_body={"truncate_prompt_tokens": 0})
+
+
+def test_usage_in_every_chunk(client: openai.OpenAI) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    chunks = list(ask(client, stream=True, stream_options=options))
+    counts = [chunk.usage.completion_tokens for chunk in chunks]
+    assert counts == sorted(counts) and counts[-1] == 16 and chunks[-1].choices == []

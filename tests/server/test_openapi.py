@@ -73,6 +73,8 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
     (CHAT, {"messages": MESSAGES, "stream": True, "stream_options": {"include_usage": True}}),
     (CHAT, {"messages": MESSAGES, "stream": True, "logprobs": True, "n": 2}),
     (COMPLETIONS, {"prompt": ["a", "b"], "logprobs": 2, "n": 2}),
+    (CHAT, {"messages": MESSAGES, "return_token_ids": True, "prompt_logprobs": 1}),
+    (COMPLETIONS, {"prompt": "a", "return_token_ids": True, "stream": True}),
     (COMPLETIONS, {"prompt": "a", "stream": True, "stream_options": {"include_usage": True}}),
     ("/tokenize", {"prompt": "a b", "return_token_strs": True}),
     ("/detokenize", {"tokens": [70, 71]}),

@@ -40,6 +40,7 @@ class Ask:
     documents           for templates that take them
     open_reply          end the prompt where the assistant begins to speak (add_generation_prompt)
     continue_last       leave the last message open: the reply goes on with it
+    keep_last           tokens of the prompt that are kept, its last; None for all
     before              ids that go before the prompt: an earlier exchange, as tokens
     special_tokens      the tokenizer adds its own around what the template wrote
     variables           of the template, checked by `template_variables`
@@ -57,6 +58,7 @@ class Ask:
     documents: Sequence[Mapping[str, Any]] | None = None
     open_reply: bool = True
     continue_last: bool = False
+    keep_last: int | None = None
     before: Sequence[int] = ()
     special_tokens: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)

@@ -81,7 +81,8 @@ async def prompt_of(text: TextModel, ask: Ask) -> Prompt:
             **_variables(text, ask),
         )
         ids = text.encode(prompt, add_special_tokens=ask.special_tokens, param="messages")
-        return Prompt(prompt, [*ask.before, *ids] if ask.before else ids)
+        ids = [*ask.before, *ids] if ask.before else ids
+        return Prompt(prompt, ids if ask.keep_last is None else ids[-ask.keep_last :])
 
     return await off_loop(ask.size, render)
 

@@ -69,7 +69,8 @@ class Choice:
 class Generation:
     """Started replies. `close` when done, whatever happened: it cancels what still runs.
 
-    gone  the client has left
+    gone         the client has left
+    keep_tokens  deltas carry their ids
     """
 
     def __init__(self, served: Served) -> None:
@@ -79,6 +80,7 @@ class Generation:
         self.prompts: Sequence[Sequence[int]] = ()
         self._each = 1  # choices of a prompt
         self.gone = False
+        self.keep_tokens = False
         self._allowance: Allowance | None = None
 
     @classmethod
@@ -224,6 +226,8 @@ class Generation:
         choice.tokens += output.tokens[:generated]
         if choice.parser is not None:
             _split(choice, delta, choice.parser, generated)
+        if self.keep_tokens:
+            delta.tokens = output.tokens[:generated]
         self._count(choice, output, generated)
         choice.timing.tokens(len(output.tokens))
         if delta.finish is not None:

@@ -147,7 +147,7 @@ def check_nesting(name: str, value: Any) -> None:
     raise InvalidParameter(f"{name} is nested more than {MAX_NESTING} levels deep", param=name)
 
 
-def check_count(name: str, given: Sequence[Any] | Mapping[str, Any] | None, most: int) -> None:
+def check_count(name: str, given: Sequence[Any] | Mapping[Any, Any] | None, most: int) -> None:
     """Raise if a list or an object has more than `most` entries."""
     if given is not None and len(given) > most:
         raise InvalidParameter(

@@ -38,6 +38,7 @@ class Delta:
     finish   with the last delta
     stopped  the stop string or token id that ended the reply
     parts    what follows the text, where a parser has taken the reply apart; see `split`
+    tokens   ids that it brought, where somebody asked for them
     """
 
     text: str = ""
@@ -45,6 +46,7 @@ class Delta:
     finish: FinishReason | None = None
     stopped: str | int | None = None
     parts: Sequence[Part] = ()
+    tokens: Sequence[int] = ()
 
     def spoken(self) -> Iterator[Part]:
         """Everything it says, in order."""

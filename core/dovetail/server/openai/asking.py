@@ -18,16 +18,12 @@ from .schema import ChatRequest, CompletionRequest, Message, SamplingFields, Too
 
 # field -> values besides null that ask for nothing
 REFUSED: Mapping[str, tuple[Any, ...]] = {
-    "best_of": (1,),
     "use_beam_search": (False,),
     "length_penalty": (1, 1.0),
     "allowed_token_ids": ([],),
     "bad_words": ([],),
     "logits_processors": ([],),
-    "truncate_prompt_tokens": (),
     "prompt_embeds": (),
-    "return_token_ids": (False,),
-    "return_tokens_as_token_ids": (False,),
     "kv_transfer_params": (),
 }
 REFUSED_COMPLETION: Mapping[str, tuple[Any, ...]] = {"suffix": ("",)}
@@ -38,14 +34,17 @@ REFUSED_CHAT: Mapping[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
-    "verbosity": (),
+    "verbosity": ("medium",),
+    "store": (False,),
     "web_search_options": (),
     "echo": (False,),
-    "prompt_logprobs": (),
+    "best_of": (1,),
 }
 MAX_SALT = 256
 MAX_MESSAGES = 8192
 MAX_TOOLS = 1024
+MAX_BIASES = 1024
+MAX_BEST_OF = 20  # as OpenAI has it
 MAX_METADATA = 16  # OpenAI's, as are its pairs of at most 64 and 512 characters
 MAX_METADATA_BYTES = 64 << 10
 MAX_METADATA_KEY, MAX_METADATA_VALUE = 64, 512
@@ -123,16 +122,32 @@ def _check_stream_options(asked: SamplingFields) -> None:
         raise InvalidParameter(
             "stream_options is allowed only with stream: true", param="stream_options"
         )
-    if asked.stream_options.continuous_usage_stats:
-        raise UnsupportedParameter(
-            "stream_options.continuous_usage_stats is not supported; use include_usage",
-            param="stream_options.continuous_usage_stats",
-        )
 
 
 def wants_usage(asked: SamplingFields) -> bool:
     """Whether a streamed reply ends with its usage."""
     return bool(asked.stream_options and asked.stream_options.include_usage)
+
+
+def wants_continuous_usage(asked: SamplingFields) -> bool:
+    """Whether every chunk of it tells the usage so far."""
+    options = asked.stream_options
+    return bool(options and options.include_usage and options.continuous_usage_stats)
+
+
+def truncation_of(asked: SamplingFields, params: SamplingParams, text: TextModel) -> int | None:
+    """The last tokens of a prompt that are kept, None for all; -1 asks for as many as the context takes."""
+    given = asked.truncate_prompt_tokens
+    if given is None:
+        return None
+    check_int("truncate_prompt_tokens", given, -1, text.max_model_len)
+    if given == 0:
+        raise InvalidParameter(
+            "truncate_prompt_tokens is 0; it must be -1 or at least 1",
+            param="truncate_prompt_tokens",
+        )
+    room = text.max_model_len - max(1, params.max_tokens or 1)
+    return max(1, room if given == -1 else given)
 
 
 def sampling_of_completion(asked: CompletionRequest, text: TextModel) -> SamplingParams:
@@ -143,7 +158,25 @@ def sampling_of_completion(asked: CompletionRequest, text: TextModel) -> Samplin
     common = _common(asked)
     if echoed is not None:
         common["prompt_logprobs"] = echoed
-    return text.sampling(**common, max_tokens=_default_16(asked), logprobs=asked.logprobs)
+    logprobs = asked.logprobs
+    if (best_of := _best_of(asked)) is not None:
+        common["n"], logprobs = best_of, logprobs or 0
+    return text.sampling(**common, max_tokens=_default_16(asked), logprobs=logprobs)
+
+
+def _best_of(asked: CompletionRequest) -> int | None:
+    """Completions to choose from, None where all are given out. Raises InvalidParameter."""
+    best_of, n = asked.best_of, asked.n or 1
+    if best_of is None or best_of == n:
+        return None
+    check_int("best_of", best_of, 1, MAX_BEST_OF)
+    if best_of < n:
+        raise InvalidParameter(f"best_of is {best_of}, less than n, {n}", param="best_of")
+    if asked.stream:
+        raise InvalidParameter(
+            "best_of is chosen at the end and cannot be streamed; leave one out", param="best_of"
+        )
+    return best_of
 
 
 def _default_16(asked: CompletionRequest) -> int:
@@ -170,6 +203,7 @@ def sampling_of_chat(asked: ChatRequest, text: TextModel) -> SamplingParams:
 
 
 def _common(asked: SamplingFields) -> dict[str, Any]:
+    check_count("logit_bias", asked.logit_bias, MAX_BIASES)
     values = {name: getattr(asked, name) for name in PASSED}
     stop = asked.stop
     values["stop"] = (stop,) if isinstance(stop, str) else tuple(stop or ())

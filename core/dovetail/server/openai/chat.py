@@ -25,9 +25,11 @@ from .asking import (
     refuse_unsupported,
     sampling_of_chat,
     tool_choice_of,
+    truncation_of,
     wants_usage,
 )
-from .chunks import DONE, Chunks, usage_fields
+from .chunks import DONE, Chunks, fingerprint, usage_fields
+from .extras import Extras
 from .logprobs import chat_entries, shown
 from .messages import plain_messages, plain_tools
 from .schema import ChatRequest
@@ -47,6 +49,7 @@ async def chat(request: Request) -> Response:
     generation = await converse(served, ask, request_id=answer_id)
     generation.watch(request.receive)
     answer = ChatAnswer(asked, model, answer_id, served)
+    answer.extras.watch(generation)
     if asked.stream:
         return await begin(generation, answer.stream(generation))
     return await answer.whole(generation)
@@ -56,9 +59,10 @@ def ask_of(asked: ChatRequest, served: Served, size: int) -> Ask:
     """What is asked, in no dialect; size: bytes of the request. Raises RequestError."""
     continued, opened = bool(asked.continue_final_message), asked.add_generation_prompt
     tools = plain_tools(asked.tools)
+    sampling = sampling_of_chat(asked, served.text)
     return Ask(
         messages=plain_messages(asked.messages),
-        sampling=sampling_of_chat(asked, served.text),
+        sampling=sampling,
         tools=tools,
         tool_choice=tool_choice_of(asked.tool_choice, bool(tools)),
         parallel=asked.parallel_tool_calls is not False,
@@ -68,6 +72,7 @@ def ask_of(asked: ChatRequest, served: Served, size: int) -> Ask:
         special_tokens=bool(asked.add_special_tokens),
         variables=template_variables(asked.chat_template_kwargs),
         effort=asked.reasoning_effort,
+        keep_last=truncation_of(asked, sampling, served.text),
         priority=asked.priority or 0,
         salt=asked.cache_salt or "",
         size=size,
@@ -81,17 +86,24 @@ class ChatAnswer:
         self._tokenizer = served.text.tokenizer
         self._logprobs = bool(asked.logprobs)
         self._reasoning = asked.include_reasoning is not False
+        self._as_ids = bool(asked.return_tokens_as_token_ids)
+        self.extras = Extras(asked, self._tokenizer)
+        self._generation: Generation | None = None
+        self._fingerprint = fingerprint(served.engine.info)
         self._fields: dict[str, Any] = {"created": int(time.time()), "model": model}
+        if asked.service_tier is not None:
+            self._fields["service_tier"] = "default"  # the only one there is
         self._id = answer_id
         self._chunks = Chunks(
             chunk_id=answer_id,
             kind="chat.completion.chunk",
             usage=wants_usage(asked),
-            **self._fields,
+            fields=self._fields,
         )
 
     async def stream(self, generation: Generation) -> AsyncIterator[bytes]:
         """Events: the role first, the end of each choice once, usage if asked for, [DONE]."""
+        self._generation = generation
         async for choice, delta in generation.events():
             event = self._event(choice, delta)
             if event:
@@ -100,31 +112,40 @@ class ChatAnswer:
             yield self._chunks.usage(generation.usage()) + DONE
 
     def _event(self, choice: Choice, delta: Delta) -> bytes:
-        index, scored = choice.index, shown(delta)
+        scored = shown(delta)
         out: list[bytes] = []
+        if self.extras:
+            self.extras.add(choice, delta)
         if not choice.opened:
+            out.append(self._chunk(choice, b'{"role":"assistant","content":""}'))
             choice.opened = True
-            out.append(self._chunk(index, b'{"role":"assistant","content":""}'))
         if delta.text or scored:
             content = b'{"content":' + encode(delta.text) + b"}"
-            out.append(self._chunk(index, content, self._scored(scored)))
-        out += [self._chunk(index, part) for part in map(self._part, delta.parts) if part]
+            out.append(self._chunk(choice, content, self._scored(scored)))
+        out += [self._chunk(choice, part) for part in map(self._part, delta.parts) if part]
         if delta.finish is not None:
-            out.append(self._chunk(index, b"{}", finish=_finish(choice, delta.finish)))
+            out.append(self._chunk(choice, b"{}", finish=_finish(choice, delta.finish)))
         return b"".join(out)
 
     def _chunk(
-        self, index: int, delta: bytes, logprobs: bytes = b"null", finish: str | None = None
+        self, choice: Choice, delta: bytes, logprobs: bytes = b"null", finish: str | None = None
     ) -> bytes:
-        start = self._chunks.start(index)
-        return b"".join(
-            (start, b'"delta":', delta, b',"logprobs":', logprobs, self._chunks.end(finish))
-        )
+        start = self._chunks.start(choice.index)
+        end = self._detailed(choice, finish) if self.extras else self._chunks.end(finish)
+        return b"".join((start, b'"delta":', delta, b',"logprobs":', logprobs, end))
+
+    def _detailed(self, choice: Choice, finish: str | None) -> bytes:
+        assert self._generation is not None
+        chunk = self.extras.of_chunk(self._generation)
+        if not choice.opened:
+            chunk |= self.extras.of_prompt(choice)
+        return self._chunks.detailed(finish, self.extras.of_choice(choice), chunk)
 
     def _scored(self, scored: Sequence[Scored]) -> bytes:
         if not self._logprobs:
             return b"null"
-        return encode({"content": chat_entries(self._tokenizer, scored), "refusal": None})
+        entries = chat_entries(self._tokenizer, scored, as_ids=self._as_ids)
+        return encode({"content": entries, "refusal": None})
 
     async def whole(self, generation: Generation) -> Response:
         """One JSON object."""
@@ -138,8 +159,10 @@ class ChatAnswer:
             "id": self._id,
             "object": "chat.completion",
             **self._fields,
+            "system_fingerprint": self._fingerprint,
             "choices": choices,
             "usage": usage_fields(generation.usage()),
+            **self.extras.of_prompt(generation.choices[0]),
         }
         return Response(encode(body), media_type="application/json")
 
@@ -152,6 +175,7 @@ class ChatAnswer:
             ),
             "logprobs": msgspec.Raw(self._scored(scored)),
             "finish_reason": _finish(choice, choice.reply.finish),
+            **self.extras.of_whole(choice),
         }
 
     def _message(self, blocks: Sequence[Block]) -> dict[str, Any]:

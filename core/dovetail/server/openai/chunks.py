@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from dovetail import __version__
 from dovetail.server.generation import Usage
 from dovetail.server.sse import encode
 
@@ -14,9 +20,9 @@ class Chunks:
     usage  every chunk has a `usage` field, null but in the last
     """
 
-    def __init__(self, *, chunk_id: str, kind: str, created: int, model: str, usage: bool) -> None:
-        fields = {"id": chunk_id, "object": kind, "created": created, "model": model}
-        self._head = b"data: " + encode(fields)[:-1] + b',"choices":['
+    def __init__(self, *, chunk_id: str, kind: str, fields: Mapping[str, Any], usage: bool) -> None:
+        head = {"id": chunk_id, "object": kind, **fields}
+        self._head = b"data: " + encode(head)[:-1] + b',"choices":['
         self._with_usage = usage
         self._open = b',"finish_reason":null}]' + (b',"usage":null' if usage else b"") + b"}\n\n"
         self._starts: dict[int, bytes] = {}
@@ -35,11 +41,25 @@ class Chunks:
         usage = b',"usage":null' if self._with_usage else b""
         return b',"finish_reason":' + encode(finish) + b"}]" + usage + b"}\n\n"
 
+    def detailed(self, finish: str | None, choice: dict[str, Any], chunk: dict[str, Any]) -> bytes:
+        """As `end`, with more fields of the choice and of the chunk, `usage` perhaps among them."""
+        if self._with_usage:
+            chunk = {"usage": None} | chunk
+        more = encode({"finish_reason": finish} | choice)[1:-1]
+        rest = b"," + encode(chunk)[1:-1] if chunk else b""
+        return b"," + more + b"}]" + rest + b"}\n\n"
+
     def usage(self, usage: Usage) -> bytes:
         """The last chunk: no choices, only the usage; nothing if it was not asked for."""
         if not self._with_usage:
             return b""
         return self._head + b'],"usage":' + encode(usage_fields(usage)) + b"}\n\n"
+
+
+@lru_cache(maxsize=8)
+def fingerprint(info: object) -> str:
+    """Changes with whatever could change what a seed gives: version, model, platform, types."""
+    return f"fp_{hashlib.sha256(f'{__version__} {info}'.encode()).hexdigest()[:12]}"
 
 
 def usage_fields(usage: Usage) -> dict[str, object]:

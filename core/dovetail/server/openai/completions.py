@@ -11,7 +11,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dovetail.errors import InvalidParameter, UnsupportedParameter
+from dovetail.errors import InvalidParameter
+from dovetail.sampling import SamplingParams
 from dovetail.server.generation import MAX_CHOICES, Choice, Generation
 from dovetail.server.limits import read_json
 from dovetail.server.served import Served, fresh_id, off_loop
@@ -19,9 +20,10 @@ from dovetail.server.sse import begin, encode
 from dovetail.text.model import TextModel
 from dovetail.text.reply import Delta
 
-from .asking import refuse_unsupported, sampling_of_completion, wants_usage
-from .chunks import DONE, Chunks, usage_fields
-from .logprobs import LegacyLogprobs, prompt_entries, text_offsets
+from .asking import refuse_unsupported, sampling_of_completion, truncation_of, wants_usage
+from .chunks import DONE, Chunks, fingerprint, usage_fields
+from .extras import Extras
+from .logprobs import LegacyLogprobs, text_offsets
 from .schema import CompletionRequest
 
 decoder = msgspec.json.Decoder(CompletionRequest)
@@ -41,12 +43,8 @@ async def completions(request: Request) -> Response:
     asked = await read_json(request, decoder, max_bytes=served.max_body_bytes)
     model = served.name(asked.model)
     refuse_unsupported(asked)
-    if asked.stream and asked.prompt_logprobs is not None:
-        raise UnsupportedParameter(
-            "prompt_logprobs is not supported with stream: true", param="prompt_logprobs"
-        )
     params = sampling_of_completion(asked, served.text)
-    prompts = await _prompts(asked, served.text)
+    prompts = _truncated(await _prompts(asked, served.text), asked, params, served.text)
     answer_id = fresh_id("cmpl")
     generation = await Generation.start(
         served,
@@ -60,6 +58,7 @@ async def completions(request: Request) -> Response:
     )
     generation.watch(request.receive)
     answer = CompletionAnswer(asked, model, answer_id, served, prompts, params.n)
+    answer.extras.watch(generation)
     if asked.stream:
         return await begin(generation, answer.stream(generation))
     return await answer.whole(generation)
@@ -91,6 +90,16 @@ async def _prompts(asked: CompletionRequest, text: TextModel) -> list[Prompt]:
     )
 
 
+def _truncated(
+    prompts: list[Prompt], asked: CompletionRequest, params: SamplingParams, text: TextModel
+) -> list[Prompt]:
+    """Their last tokens, if truncate_prompt_tokens says how many; what is cut has no text of its own."""
+    last = truncation_of(asked, params, text)
+    if last is None:
+        return prompts
+    return [p if len(p.ids) <= last else Prompt(p.ids[-last:], None) for p in prompts]
+
+
 async def _encode(prompt: str, text: TextModel, special: bool) -> Prompt:
     ids = await off_loop(len(prompt), lambda: text.encode(prompt, add_special_tokens=special))
     return Prompt(ids, prompt)
@@ -113,14 +122,22 @@ class CompletionAnswer:
         self._prompts = prompts
         self._n = n
         self._id = answer_id
+        self._as_ids = bool(asked.return_tokens_as_token_ids)
+        self.extras = Extras(asked, self._tokenizer)
+        self._generation: Generation | None = None
+        self._fingerprint = fingerprint(served.engine.info)
         self._fields: dict[str, Any] = {"created": int(time.time()), "model": model}
         self._chunks = Chunks(
-            chunk_id=answer_id, kind="text_completion", usage=wants_usage(asked), **self._fields
+            chunk_id=answer_id,
+            kind="text_completion",
+            usage=wants_usage(asked),
+            fields=self._fields,
         )
         self._offsets: dict[int, int] = {}
 
     async def stream(self, generation: Generation) -> AsyncIterator[bytes]:
         """Events: text, the end of each choice once, usage if asked for, [DONE]."""
+        self._generation = generation
         async for choice, delta in generation.events():
             event = self._event(choice, delta)
             if event:
@@ -135,10 +152,13 @@ class CompletionAnswer:
             logprobs = encode(self._logprobs(choice, [delta], opening=opening).as_dict())
         if opening:
             text = self._echo(choice) + text
-        choice.opened = True
+        if self.extras:
+            self.extras.add(choice, delta)
         if not text and not delta.scored and delta.finish is None:
             return b""
         finish = None if delta.finish is None else delta.finish.value
+        end = self._detailed(choice, finish) if self.extras else self._chunks.end(finish)
+        choice.opened = True
         return b"".join(
             (
                 self._chunks.start(choice.index),
@@ -146,9 +166,16 @@ class CompletionAnswer:
                 encode(text),
                 b',"logprobs":',
                 logprobs,
-                self._chunks.end(finish),
+                end,
             )
         )
+
+    def _detailed(self, choice: Choice, finish: str | None) -> bytes:
+        assert self._generation is not None
+        fields = self.extras.of_choice(choice)
+        if not choice.opened:
+            fields |= self.extras.of_prompt(choice)
+        return self._chunks.detailed(finish, fields, self.extras.of_chunk(self._generation))
 
     def _echo(self, choice: Choice) -> str:
         """The prompt as text, for echo."""
@@ -159,7 +186,7 @@ class CompletionAnswer:
 
     def _logprobs(self, choice: Choice, parts: Sequence[Delta], *, opening: bool) -> LegacyLogprobs:
         """Of the parts, after those of the prompt if this opens an echoed choice."""
-        logprobs = LegacyLogprobs(self._tokenizer)
+        logprobs = LegacyLogprobs(self._tokenizer, as_ids=self._as_ids)
         if opening:
             echo = self._echo(choice)
             self._offsets[choice.index] = len(echo)
@@ -176,17 +203,32 @@ class CompletionAnswer:
         try:
             if not await generation.collect():
                 return Response(status_code=499)  # nobody reads it
-            choices = [self._choice(choice) for choice in generation.choices]
+            choices = [self._choice(choice) for choice in self._best(generation.choices)]
         finally:
             generation.close()
         body = {
             "id": self._id,
             "object": "text_completion",
             **self._fields,
+            "system_fingerprint": self._fingerprint,
             "choices": choices,
             "usage": usage_fields(generation.usage()),
         }
         return Response(encode(body), media_type="application/json")
+
+    def _best(self, choices: Sequence[Choice]) -> Sequence[Choice]:
+        """With best_of, the n of each prompt whose tokens were likeliest on average, the best first."""
+        kept = self._asked.n or 1
+        if self._n == kept:
+            return choices
+        best: list[Choice] = []
+        for first in range(0, len(choices), self._n):
+            rivals = sorted(choices[first : first + self._n], key=_mean_logprob, reverse=True)
+            best += rivals[:kept]
+        for index, choice in enumerate(best):
+            choice.index = index
+        self._n = kept  # an index leads to its prompt by this
+        return best
 
     def _choice(self, choice: Choice) -> dict[str, Any]:
         echo, finish = bool(self._asked.echo), choice.reply.finish
@@ -199,8 +241,9 @@ class CompletionAnswer:
         }
         if self._asked.logprobs is not None:
             fields["logprobs"] = self._logprobs(choice, choice.parts, opening=echo).as_dict()
-        if self._asked.prompt_logprobs is not None and choice.prompt_logprobs is not None:
-            fields["prompt_logprobs"] = prompt_entries(
-                self._tokenizer, choice.prompt, choice.prompt_logprobs
-            )
-        return fields
+        return fields | self.extras.of_prompt(choice) | self.extras.of_whole(choice)
+
+
+def _mean_logprob(choice: Choice) -> float:
+    scored = [item.logprobs.logprob for delta in choice.parts for item in delta.scored]
+    return sum(scored) / len(scored) if scored else 0.0

@@ -25,13 +25,15 @@ def shown(delta: Delta) -> Sequence[Scored]:
     return scored
 
 
-def chat_entries(tokenizer: Tokenizer, scored: Sequence[Scored]) -> list[dict[str, Any]]:
-    """choices[].logprobs.content: one entry per token."""
+def chat_entries(
+    tokenizer: Tokenizer, scored: Sequence[Scored], *, as_ids: bool = False
+) -> list[dict[str, Any]]:
+    """choices[].logprobs.content: one entry per token; as_ids: tokens are written token_id:N."""
     return [
         {
-            **_chat_token(tokenizer, item.token, item.logprobs.logprob),
+            **_chat_token(tokenizer, item.token, item.logprobs.logprob, as_ids),
             "top_logprobs": [
-                _chat_token(tokenizer, token, value)
+                _chat_token(tokenizer, token, value, as_ids)
                 for token, value in zip(
                     item.logprobs.top_ids, item.logprobs.top_logprobs, strict=True
                 )
@@ -41,10 +43,10 @@ def chat_entries(tokenizer: Tokenizer, scored: Sequence[Scored]) -> list[dict[st
     ]
 
 
-def _chat_token(tokenizer: Tokenizer, token: int, value: float) -> dict[str, Any]:
+def _chat_token(tokenizer: Tokenizer, token: int, value: float, as_ids: bool) -> dict[str, Any]:
     piece = tokenizer.piece(token)
     return {
-        "token": piece.decode(errors="replace"),
+        "token": f"token_id:{token}" if as_ids else piece.decode(errors="replace"),
         "logprob": finite(value),
         "bytes": list(piece),
     }
@@ -61,8 +63,10 @@ def legacy_token(tokenizer: Tokenizer, token: int) -> str:
 class LegacyLogprobs:
     """choices[].logprobs of /v1/completions: four lists of one length."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, as_ids: bool = False) -> None:
+        """As_ids: tokens are written token_id:N."""
         self._tokenizer = tokenizer
+        self._as_ids = as_ids
         self.tokens: list[str] = []
         self.token_logprobs: list[float | None] = []
         self.top_logprobs: list[dict[str, float] | None] = []
@@ -70,7 +74,7 @@ class LegacyLogprobs:
 
     def add(self, token: int, logprobs: TokenLogprobs | None, offset: int) -> None:
         """One token; without logprobs for the first of a prompt."""
-        text = legacy_token(self._tokenizer, token)
+        text = self._text(token)
         self.tokens.append(text)
         self.text_offset.append(offset)
         if logprobs is None:
@@ -79,7 +83,7 @@ class LegacyLogprobs:
             return
         self.token_logprobs.append(finite(logprobs.logprob))
         top = {
-            legacy_token(self._tokenizer, other): finite(value)
+            self._text(other): finite(value)
             for other, value in zip(
                 reversed(logprobs.top_ids), reversed(logprobs.top_logprobs), strict=True
             )
@@ -87,6 +91,9 @@ class LegacyLogprobs:
         top = dict(reversed(top.items()))
         top.setdefault(text, finite(logprobs.logprob))
         self.top_logprobs.append(top)
+
+    def _text(self, token: int) -> str:
+        return f"token_id:{token}" if self._as_ids else legacy_token(self._tokenizer, token)
 
     def add_scored(self, scored: Sequence[Scored], offset: int) -> None:
         """Tokens of a reply that begins at `offset`."""

@@ -41,6 +41,7 @@ ENDPOINTS = (
         handle=creating.create_response,
         summary="Respond, going on from earlier responses",
         body=responses.ResponseRequest,
+        tasks=("generate",),
         answer=made.Response,
         streamed=AnyEvent,
     ),

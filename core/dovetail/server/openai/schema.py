@@ -76,13 +76,13 @@ class SamplingFields(msgspec.Struct, kw_only=True, gc=False):
     samplers: list[str] | None = None
 
     response_format: Any = None
-    best_of: Any = None
+    best_of: int | None = None
     use_beam_search: Any = None
     length_penalty: Any = None
     allowed_token_ids: Any = None
     bad_words: Any = None
     logits_processors: Any = None
-    truncate_prompt_tokens: Any = None
+    truncate_prompt_tokens: int | None = None
     guided_json: Any = None
     guided_regex: Any = None
     guided_choice: Any = None
@@ -91,8 +91,8 @@ class SamplingFields(msgspec.Struct, kw_only=True, gc=False):
     guided_whitespace_pattern: Any = None
     structured_outputs: Any = None
     prompt_embeds: Any = None
-    return_token_ids: Any = None
-    return_tokens_as_token_ids: Any = None
+    return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
     kv_transfer_params: Any = None
 
 
