@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -120,3 +122,19 @@ def test_the_description_says_how_errors_look(server: Any) -> None:
     assert set(answer["error"]) == set(
         document["components"]["schemas"]["ErrorFields"]["properties"]
     )
+
+
+def test_every_endpoint_has_a_command_in_the_documents() -> None:
+    page = (Path(__file__).parents[2] / "docs/api.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith("curl ")]
+    for endpoint in ENDPOINTS:
+        pattern = re.sub(r"\\\{.*?\\\}", r"[^/ ]+", re.escape(endpoint.path)) + "( |$)"
+        mine = [line for line in lines if re.search("127.0.0.1:8000" + pattern, line)]
+        found = [line for line in mine if _method(line) == endpoint.method]
+        assert found, f"{endpoint.method} {endpoint.path}"
+
+
+def _method(line: str) -> str:
+    if named := re.search(r"-X (\w+)", line):
+        return named[1]
+    return "POST" if " -d " in line else "GET"
