@@ -53,6 +53,8 @@ def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
         (["explain", "--max-queue", "1048577"], "at most 1048576"),
         (["explain", "--kv-cache-memory", "1025T"], "at most 1024T"),
         (["explain", "--kv-cache-memory", "9" * 400], "at most 1024T"),
+        (["serve", "--tool-call-parser", "hermez"], "did you mean hermes?"),
+        (["explain", "--reasoning-parser", "deepseek-r1"], "did you mean deepseek_r1?"),
         (
             ["serve", "--api-key", "", "--port", "x"],
             "--api-key: '' cannot be used: it must not be empty",
@@ -108,7 +110,9 @@ def test_platforms(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "demo", *NULL]) == 0
-    assert "rms_norm" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "rms_norm" in out
+    assert "tool calls hermes, reasoning none (by the chat template)" in out
     assert main(["explain", "demo", *NULL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["platform"] == "null:0"
     assert main(["explain", "demo", *NULL, "--graph"]) == 0
