@@ -26,6 +26,7 @@ from dovetail.scheduler import Pace, Priority, Scheduler
 from dovetail.weights.checkpoint import Checkpoint
 from dovetail.weights.forms import choose_forms
 from dovetail.weights.naming import fit_names
+from dovetail.weights.progress import phase
 from dovetail.weights.safetensors import open_tensors
 from dovetail.weights.source import open_source
 from dovetail.weights.weight_cache import WeightCache
@@ -135,8 +136,9 @@ def _assemble(
 ) -> Driven:
     if prepared.task.whole:
         return assemble_encoder(checkpoint, prepared, model)
-    sizes, shape = _allocate(config, prepared, model)
-    with way_out("lower --max-num-batched-tokens or --max-num-seqs"):
+    with phase("compiling the model"):
+        sizes, shape = _allocate(config, prepared, model)
+    with phase("warming up"), way_out("lower --max-num-batched-tokens or --max-num-seqs"):
         program = model.compile(shape)
     name = prepared.selection.platform.name
     registration.check(program, Program, name)  # type: ignore[type-abstract]
