@@ -103,7 +103,7 @@ def _read(directory: Path, name: str) -> Checkpoint:
         tokenizer_file=_tokenizer_file(directory),
         tokenizer_config=tokenizer_config,
         chat_template=_chat_template(directory, tokenizer_config),
-        sentence=sentence_files(directory),
+        sentence=sentence_files(directory, tokenizer_config),
     )
 
 

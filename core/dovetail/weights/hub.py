@@ -12,6 +12,7 @@ from pathlib import Path
 from dovetail.errors import CheckpointError
 
 from .progress import on_terminal
+from .sentence import MODULES, modules_of
 
 ALLOW = ["*.safetensors", "*.json", "*.jinja", "tokenizer*"]
 # Files in folders are other forms of the same model (onnx/, original/), and so are consolidated.*.
@@ -77,10 +78,23 @@ def _download(model: str, revision: str | None, progress: bool | None, files: li
         found = snapshot_download(
             model, revision=revision, allow_patterns=files, ignore_patterns=IGNORE
         )
+        if wanted := module_files(Path(found)):
+            snapshot_download(model, revision=Path(found).name, allow_patterns=wanted)
     finally:
         if hide:
             enable_progress_bars()
     return Path(found)
+
+
+def module_files(directory: Path) -> list[str]:
+    """Files in the folders that modules.json names: sentence-transformers' pooling and linear layers."""
+    path = directory / MODULES
+    if not path.exists():
+        return []
+    folders = [folder for _, folder in modules_of(path) if folder]
+    return [
+        f"{folder}/{name}" for folder in folders for name in ("config.json", "model.safetensors")
+    ]
 
 
 def _unreachable(error: Exception) -> str:

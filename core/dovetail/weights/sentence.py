@@ -71,15 +71,17 @@ class SentenceFiles:
     default_prompt: str | None
 
 
-def sentence_files(directory: Path) -> SentenceFiles | None:
+def sentence_files(directory: Path, tokenizer_config: Mapping[str, Any]) -> SentenceFiles | None:
     """The files of a directory, None where it has no modules.json with a pooling.
+
+    tokenizer_config  tokenizer_config.json, where present versions say the longest input
 
     Raises CheckpointError that names the file and the field, UnsupportedModel for a module that is not built.
     """
     path = directory / MODULES
     if not path.exists():
         return None
-    modules = _modules(path)
+    modules = modules_of(path)
     if not any(kind == "Pooling" for kind, _ in modules):
         return None
     pooling: Literal["cls", "mean", "last"] = "mean"
@@ -99,14 +101,14 @@ def sentence_files(directory: Path) -> SentenceFiles | None:
         include_prompt=include_prompt,
         normalize=normalize,
         dense=tuple(dense),
-        max_length=_optional_length(settings),
+        max_length=_longest(settings, tokenizer_config),
         lower_case=_flag(settings, "do_lower_case", SETTINGS[0]),
         prompts=prompts,
         default_prompt=default,
     )
 
 
-def _modules(path: Path) -> list[tuple[str, str]]:
+def modules_of(path: Path) -> list[tuple[str, str]]:
     """(class, folder) of each module, in order; the folder is a plain name below the model's directory."""
     listed = parse_object('{"modules": ' + read_text(path) + "}", str(path))["modules"]
     if not isinstance(listed, list) or not 0 < len(listed) <= MAX_MODULES:
@@ -192,11 +194,12 @@ def _flag(values: Mapping[str, Any], name: str, where: str) -> bool:
     return bool(value)
 
 
-def _optional_length(settings: Mapping[str, Any]) -> int | None:
-    value = settings.get("max_seq_length")
-    if value is None:
-        return None
-    return _length(settings, "max_seq_length", Path(SETTINGS[0]))
+def _longest(settings: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> int | None:
+    """max_seq_length, or the tokenizer's length where it has one (a huge number says that it has none)."""
+    if settings.get("max_seq_length") is not None:
+        return _length(settings, "max_seq_length", Path(SETTINGS[0]))
+    found = tokenizer_config.get("model_max_length")
+    return found if type(found) is int and 0 < found <= MAX_WIDTH else None
 
 
 def _first(directory: Path, names: tuple[str, ...]) -> Mapping[str, Any]:

@@ -19,6 +19,8 @@ from dovetail_sdk.conformance.tiny import prepare, prompt, tolerance
 from dovetail_sdk.testing import FAMILIES, TINY
 from dovetail_sdk.testing.checkpoints import MODEL_TYPES
 
+from . import encoder
+
 MARGIN = {"f32": 0.01, "f16": 0.1, "bf16": 0.5}
 """Where the reference's best logit leads by this, the greedy token must be the same."""
 PROMPT, GENERATED = 40, 24
@@ -32,6 +34,7 @@ def checks() -> Iterator[Check]:
         yield Check("models", name, partial(run_main, options))
     yield Check("models", "every_dtype_and_cache_form", run_everywhere)
     yield Check("models", "int8_weights", run_quantised)
+    yield Check("models", "encoder", encoder.run)
 
 
 def run_main(options: Mapping[str, Any], context: Context) -> int:
