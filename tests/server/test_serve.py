@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -219,3 +220,62 @@ def test_a_tokenizer_of_another_model_is_named(checkpoint: Path, tmp_path: Path)
     config["vocab_size"] = 300
     (directory / "config.json").write_text(json.dumps(config))
     assert "tokenizer.json" in refused(str(directory), "--port", "0")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes no certificate without openssl")
+def test_https_keys_from_a_file_and_an_administrator(checkpoint: Path, tmp_path: Path) -> None:
+    cert, key, keys = (str(tmp_path / name) for name in ("cert.pem", "key.pem", "keys.toml"))
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    make += ["-keyout", key, "-out", cert, "-subj", "/CN=localhost"]
+    make += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(make, check=True, capture_output=True)
+    Path(keys).write_text('[[key]]\nname = "a"\nkey = "from-file"\nrequests_per_minute = 1\n')
+    flags = ["--ssl-certfile", cert, "--ssl-keyfile", key, "--api-key-file", keys]
+    process = subprocess.Popen(
+        [*COMMAND, str(checkpoint), "--port", "0", *flags, "--admin-key", "adm"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines = [process.stdout.readline(), process.stdout.readline()]
+        found = re.search(r"https://127\.0\.0\.1:\d+", lines[1])
+        assert found is not None and "YOUR_KEY" in lines[1]
+        trust = ssl.create_default_context(cafile=cert)
+
+        def status(path: str, bearer: str, data: bytes | None = None) -> int:
+            named = {"authorization": f"Bearer {bearer}", "content-type": "application/json"}
+            request = urllib.request.Request(found[0] + path, data, named)
+            try:
+                with urllib.request.urlopen(request, context=trust) as answer:
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        body = b'{"prompt": "x", "max_tokens": 1}'
+        assert status("/v1/completions", "from-file", body) == 200
+        assert status("/v1/completions", "from-file", body) == 429
+        assert status("/v1/models", "adm") == status("/admin/log-level", "from-file") == 401
+        assert status("/admin/log-level", "adm") == 200
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--ssl-certfile", "{bad}"], "cannot be used for HTTPS"),
+        (["--ssl-keyfile", "{bad}"], "needs --ssl-certfile"),
+        (["--api-key-file", "{bad}"], "must consist of"),
+        (["--api-key-file", "/none/such"], "cannot be read"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named(
+    checkpoint: Path, tmp_path: Path, flags: list[str], words: str
+) -> None:
+    bad = tmp_path / "bad"
+    bad.write_text("")
+    given = [flag.replace("{bad}", str(bad)) for flag in flags]
+    done = subprocess.run([*COMMAND, str(checkpoint), *given], capture_output=True, text=True)
+    assert done.returncode != 0 and words in done.stderr and "Traceback" not in done.stderr

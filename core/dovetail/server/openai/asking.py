@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -84,10 +85,16 @@ PASSED = (
 )
 
 
+# all of these at once: nearly every request leaves them all out
+_CHAT = attrgetter(*REFUSED, *REFUSED_CHAT)
+_COMPLETION = attrgetter(*REFUSED, *REFUSED_COMPLETION)
+
+
 def refuse_unsupported(asked: SamplingFields) -> None:
     """Raise UnsupportedParameter for the first field that this server cannot honour."""
-    more = REFUSED_CHAT if isinstance(asked, ChatRequest) else REFUSED_COMPLETION
-    refuse(asked, {**REFUSED, **more})
+    chat = isinstance(asked, ChatRequest)
+    if any(value is not None for value in (_CHAT if chat else _COMPLETION)(asked)):
+        refuse(asked, {**REFUSED, **(REFUSED_CHAT if chat else REFUSED_COMPLETION)})
     _check_stream_options(asked)
     if asked.cache_salt is not None and len(asked.cache_salt) > MAX_SALT:
         raise InvalidParameter(
