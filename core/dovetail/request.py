@@ -65,6 +65,7 @@ class Output:
     cached           prompt tokens taken from the prefix cache; in the first output, -1 in later ones
     stop_id          the id of stop_ids that ended it, if one did
     error            what went wrong, with FinishReason.ERROR
+    refused          it was the request's fault
     vector           of a pooled request: float32, little-endian; not normalised
     """
 
@@ -76,4 +77,5 @@ class Output:
     finish: FinishReason | None = None
     stop_id: int | None = None
     error: str | None = None
+    refused: bool = False
     vector: bytes = b""

@@ -114,3 +114,115 @@ def test_a_form_that_cannot_be_kept_is_refused_by_name(server, name):
     assert status == 400, answer
     assert answer["error"]["param"] == param
     assert param.partition(".")[0] in answer["error"]["message"]
+
+
+TAGGED = {
+    "triggers": ["<f="],
+    "structures": [{"begin": "<f=a>", "schema": {"type": "boolean"}, "end": "</f>"}],
+}
+
+
+def test_structural_tags_are_kept_where_they_begin(server):
+    status, answer = chat(
+        server, structured_outputs={"structural_tag": TAGGED}, max_tokens=200, min_tokens=200
+    )
+    assert status == 200, answer
+    text = answer["choices"][0]["message"]["content"]
+    assert all(
+        re.match("<f=a>(true|false)</f>", text[found.start() :])
+        for found in re.finditer("<f=", text[:-20])
+    )
+
+
+def test_gbnf_is_read(server):
+    grammar = 'root ::= word ("," word)*\nword ::= "ab" | "cd"'
+    status, answer = chat(server, structured_outputs={"grammar": grammar}, max_tokens=40)
+    assert status == 200, answer
+    assert set(answer["choices"][0]["message"]["content"]) <= set("abcd,")
+
+
+HOSTILE = {
+    "left recursion": {"grammar": 'start: start start | "a"'},
+    "self": {"grammar": "start: start"},
+    "nothing": {"grammar": 'start: ""'},
+    "endless": {"grammar": 'start: "a" b\nb: "x" b'},
+    "nested repetition": {"grammar": 'start: (("a"{1,1000}){1,1000}){1,1000}'},
+    "many rules": {
+        "grammar": "start: r0\n"
+        + "\n".join(f'r{i}: "a" r{(i + 1) % 5000} | "b" r{(i + 7) % 5000}' for i in range(5000))
+    },
+    "chain of terminals": {
+        "grammar": "start: R0\n"
+        + "\n".join(f"R{i}: R{i + 1}" for i in range(8000))
+        + '\nR8000: "a"'
+    },
+    "doubling": {
+        "grammar": "start: R0\n"
+        + "\n".join(f"R{i}: R{i + 1} R{i + 1}" for i in range(40))
+        + '\nR40: "a"'
+    },
+    "parentheses": {"grammar": "start: " + "(" * 20_000 + '"a"' + ")" * 20_000},
+    "quantifiers": {"regex": "(((((a{1,30}){1,30}){1,30}){1,30}){1,30})"},
+    "alternatives": {"regex": "(a|aa)*" * 200},
+    "many choices": {"choice": [f"option {n}" for n in range(5000)]},
+    "large": {"regex": "a" * 300_000},
+    "deep schema": {"json": json.loads('{"properties":{"a":' * 60 + "{}" + "}}" * 60)},
+    "loop": {
+        "json": {
+            "$ref": "#/$defs/a",
+            "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}},
+        }
+    },
+    "product": {
+        "json": {
+            "allOf": [
+                {"anyOf": [{"properties": {f"p{a}_{b}": {"type": "null"}}} for b in range(4)]}
+                for a in range(12)
+            ]
+        }
+    },
+    "many properties": {
+        "json": {"properties": {f"p{n}": {"type": "integer"} for n in range(3000)}}
+    },
+    "division": {"json": {"type": "integer", "multipleOf": 999_983}},
+}
+
+
+def test_hostile_grammars_harm_nobody(server):
+    """Each is answered, by 400 or by what it asks for; a stream beside them gets the tokens it gets alone."""
+    body = {"prompt": "a stream", "max_tokens": 300, "seed": 7, "temperature": 1.0}
+    _, alone = server.post("/v1/completions", {**body, "ignore_eos": True})
+    with server.client() as client:
+        stream = client.completions.create(
+            model="tiny", stream=True, extra_body={"ignore_eos": True}, **body
+        )
+        read = [next(iter(stream)).choices[0].text]
+        statuses = {}
+        for name, asked in HOSTILE.items():
+            statuses[name], answer = chat(server, structured_outputs=asked, max_tokens=20)
+            if statuses[name] != 200:
+                assert answer["error"]["param"].startswith("structured_outputs"), answer
+        read += [chunk.choices[0].text for chunk in stream if chunk.choices]
+    assert set(statuses.values()) <= {200, 400}, statuses
+    for name in (
+        "self",
+        "nothing",
+        "doubling",
+        "parentheses",
+        "large",
+        "loop",
+        "product",
+        "division",
+    ):
+        assert statuses[name] == 400, name
+    assert "".join(read) == alone["choices"][0]["text"]
+    assert server.post("/v1/completions", {"prompt": "x", "max_tokens": 1})[0] == 200
+
+
+def test_a_checker_that_dies_is_replaced(server):
+    """As after a grammar that takes all the memory there is."""
+    chat(server, guided_regex="first", max_tokens=5)
+    server.served.grammars._process._popen.kill()
+    status, answer = chat(server, guided_regex="second", max_tokens=5)
+    assert status == 400 and answer["error"]["param"] == "guided_regex"
+    assert chat(server, guided_regex="third", max_tokens=5)[0] == 200

@@ -178,7 +178,7 @@ class Engine:
             if error is None:
                 self._add(request)
             else:
-                self._end(Output(request.id, finish=FinishReason.ERROR, error=error))
+                self._end(_refused(request.id, error))
 
     def _recover(self, lost: CacheLost) -> None:
         """Start again from the tokens that are known."""
@@ -283,7 +283,7 @@ class Engine:
         for sequence, reason in lost:
             self._scheduler.fail(sequence)
             request_id = sequence.request.id
-            failed.append(Output(request_id, finish=FinishReason.ERROR, error=reason))
+            failed.append(_refused(request_id, reason))
             self._forget(request_id)
         return forced
 
@@ -371,6 +371,10 @@ class Engine:
         closing, self._closing = self._closing, []
         for close in closing:
             close()
+
+
+def _refused(request_id: str, reason: str) -> Output:
+    return Output(request_id, finish=FinishReason.ERROR, error=reason, refused=True)
 
 
 def _is_next(step: _Step, at: int) -> bool:

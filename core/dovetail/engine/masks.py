@@ -6,7 +6,9 @@ ever taken back: tokens that a lost cache or a preemption drops were not known y
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 Forced = dict[int, list[int]]
 Masked = tuple[I32, U32]
+STACK_BYTES = 128 << 20
 LOST = "its grammar cannot be followed any further: "
 
 
@@ -80,6 +83,9 @@ class Masks:
         if self._compiler is None:
             self._compiler = ThreadPoolExecutor(1, "dovetail-grammar")
             self._worker = ThreadPoolExecutor(1, "dovetail-masks")
+            with _deep_stacks():
+                self._compiler.submit(_nothing)  # starts the thread
+                self._worker.submit(_nothing)
         self._compiling[self._compiler.submit(self._compile, request)] = request
 
     def _compile(self, request: Request) -> _Follower:
@@ -154,7 +160,7 @@ class Masks:
             follower.stale = True
             matcher = follower.matcher
             if not matcher.consume_token(token):
-                failed.append((sequence, LOST + matcher.get_error().strip()[:500]))
+                failed.append((sequence, LOST + _reason(matcher)))
             elif forcing and (more := _next(sequence, matcher)):
                 forced[index] = more
             sequence.complete = matcher.is_stopped()
@@ -223,6 +229,26 @@ def _next(sequence: Sequence, matcher: llguidance.LLMatcher) -> list[int]:
     if stops:
         del forced[stops[0] :]
     return forced if forced and matcher.consume_tokens(forced) else []
+
+
+@contextlib.contextmanager
+def _deep_stacks() -> Iterator[None]:
+    """Threads started within have deep stacks: grammars recurse. Pages of it that are not used cost nothing."""
+    before = threading.stack_size(STACK_BYTES)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _reason(matcher: llguidance.LLMatcher) -> str:
+    from dovetail.structured.vocabulary import reason
+
+    return reason(matcher)
 
 
 def _bits(mask: U32, ids: Iterable[int]) -> U32:

@@ -73,6 +73,7 @@ def _joined(last: Output, output: Output) -> bool:
     if last.logprobs is not None and output.logprobs is not None:
         last.logprobs += output.logprobs
     last.finish, last.stop_id, last.error = output.finish, output.stop_id, output.error
+    last.refused = output.refused
     return True
 
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from dovetail.errors import InvalidParameter
 
-from .grammar import Grammar
+from .grammar import KINDS, Grammar
 from .lark import json_value, literal
+from .schema import enforceable
+from .tags import tags
 
 MAX_BYTES = 1 << 18
 MAX_CHOICES = 4096
+MAX_COLONS = 16_384
 
 
-def source_of(grammar: Grammar) -> str:
-    """Lark. Raises InvalidParameter."""
-    source = _framed(grammar)
+def source_of(grammar: Grammar, tokens: Mapping[str, int]) -> str:
+    """Lark. Raises InvalidParameter.
+
+    tokens  the model's tags that are single tokens, and their ids
+    """
+    source = _framed(grammar, tokens)
     return f"{grammar.frame}\nanswer: %lark {{\n{source}\n}}\n" if grammar.frame else source
 
 
-def _framed(grammar: Grammar) -> str:
+def _framed(grammar: Grammar, tokens: Mapping[str, int]) -> str:
     """Lark of what was asked, without its frame."""
     if len(grammar.text) > MAX_BYTES:
         raise InvalidParameter(
@@ -34,18 +41,28 @@ def _framed(grammar: Grammar) -> str:
         case "regex":
             return "start: " + _regex(grammar.text)
         case "choice":
-            return "start: " + _choice(grammar.text)
+            return "start: CHOICE\nCHOICE: " + _choice(grammar.text)
         case "lark":
-            return grammar.text
+            return _lark(grammar.text)
+        case "gbnf":
+            return _lark(_gbnf(grammar.text))
+        case "structural_tag":
+            return tags(_parsed(grammar.text, "the structural tag"), tokens, space=grammar.space)
         case kind:
-            raise InvalidParameter(f"grammars of the kind {kind} are not supported")
+            raise InvalidParameter(
+                f"there are no grammars of the kind {kind}; there are {', '.join(KINDS)}"
+            )
 
 
 def _schema(text: str) -> dict[str, Any] | bool:
     schema = _parsed(text, "the JSON schema")
-    if not isinstance(schema, dict | bool):
+    if isinstance(schema, bool):
+        if not schema:
+            raise InvalidParameter("the JSON schema is false, which nothing satisfies")
+        return True
+    if not isinstance(schema, dict):
         raise InvalidParameter("the JSON schema must be an object, true or false")
-    return schema
+    return enforceable(schema)
 
 
 def _parsed(text: str, what: str) -> Any:
@@ -62,6 +79,24 @@ def _regex(text: str) -> str:
     import llguidance
 
     return f"/{llguidance.regex_to_lark(text, 'dw')}/"
+
+
+def _gbnf(text: str) -> str:
+    from llguidance.gbnf_to_lark import gbnf_to_lark
+
+    try:
+        converted: str = gbnf_to_lark(text)
+    except Exception as error:  # it raises that and nothing narrower
+        raise InvalidParameter(f"the GBNF grammar cannot be read: {str(error)[:500]}") from None
+    return converted
+
+
+def _lark(text: str) -> str:
+    if text.count(":") > MAX_COLONS:
+        raise InvalidParameter(
+            f"the grammar has more than {MAX_COLONS} colons; at most so many rules are allowed"
+        )
+    return text
 
 
 def _choice(text: str) -> str:

@@ -20,11 +20,11 @@ END = "<|end of the grammar|>"
 MAX_CACHED = 256
 MAX_CACHED_BYTES = 8 << 20
 LIMITS: dict[str, Any] = {
-    "max_items_in_row": 1000,
+    "max_items_in_row": 20_000,
     "initial_lexer_fuel": 1_000_000,
     "step_lexer_fuel": 200_000,
-    "step_max_items": 50_000,
-    "max_lexer_states": 100_000,
+    "step_max_items": 200_000,
+    "max_lexer_states": 50_000,
     "max_grammar_size": 200_000,
     "verbose_errors": False,
 }
@@ -34,6 +34,7 @@ class Vocabulary:
     """What the ids of a model stand for, and a bounded number of compiled grammars. Any thread may use it.
 
     size  of the model's vocabulary; ids that the tokenizer lacks are never allowed
+    tags  texts that are single tokens beside the vocabulary proper -> their ids
     end   bit of a mask that says: the reply may end here. It is no id of the model.
     words 32-bit words of a mask as it is computed, the end's bit included
     """
@@ -41,6 +42,11 @@ class Vocabulary:
     def __init__(self, tokenizer: tokenizers.Tokenizer, size: int) -> None:
         self.size = size
         self._tokens, self.end = _with_end(tokenizer, size)
+        self.tags = {
+            token.content: token_id
+            for token_id, token in tokenizer.get_added_tokens_decoder().items()
+            if token.content
+        }
         self.words = (self._tokens.vocab_size + 31) // 32
         self._limits = llguidance.LLParserLimits(**LIMITS)
         self._compiled: OrderedDict[Grammar, llguidance.LLMatcher] = OrderedDict()
@@ -59,22 +65,28 @@ class Vocabulary:
             if found is not None:
                 self._compiled.move_to_end(grammar)
                 return found.deep_copy()
-        made = self._compile(grammar)
+        made = self.compile(grammar)
         with self._lock:
             self._keep(grammar, made)
         return made.deep_copy()
 
-    def _compile(self, grammar: Grammar) -> llguidance.LLMatcher:
+    def compile(self, grammar: Grammar) -> llguidance.LLMatcher:
+        """A new matcher. Raises InvalidParameter for a grammar that cannot be enforced or that nothing satisfies."""
         made = llguidance.LLMatcher(
-            self._tokens, source_of(grammar), log_level=0, limits=self._limits
+            self._tokens, source_of(grammar, self.tags), log_level=0, limits=self._limits
         )
         if made.is_error():
-            raise InvalidParameter(
-                f"the {grammar.kind} cannot be enforced: {made.get_error().strip()[:1000]}"
-            )
-        if made.is_stopped():
-            raise InvalidParameter(f"the {grammar.kind} allows nothing but an empty reply")
+            raise InvalidParameter(f"the {grammar.kind} cannot be enforced: {reason(made)}")
+        self._check_start(made.deep_copy(), grammar)
         return made
+
+    def _check_start(self, matcher: llguidance.LLMatcher, grammar: Grammar) -> None:
+        """Raise unless there is a first token; what comes later is seen when it comes."""
+        mask = int.from_bytes(matcher.compute_bitmask(), "little")
+        if matcher.is_error() and "NoExtension" not in matcher.get_error():
+            raise InvalidParameter(f"the {grammar.kind} cannot be enforced: {reason(matcher)}")
+        if matcher.is_error() or mask in (0, 1 << self.end):
+            raise InvalidParameter(f"the {grammar.kind} allows nothing, or nothing but no text")
 
     def _keep(self, grammar: Grammar, made: llguidance.LLMatcher) -> None:
         if grammar not in self._compiled:
@@ -83,6 +95,12 @@ class Vocabulary:
         while len(self._compiled) > MAX_CACHED or self._bytes > MAX_CACHED_BYTES:
             old, _ = self._compiled.popitem(last=False)
             self._bytes -= len(old.text) + len(old.frame)
+
+
+def reason(matcher: llguidance.LLMatcher) -> str:
+    """Why a matcher cannot go on, in one line."""
+    error: str = matcher.get_error()
+    return " ".join(error.replace("<non-verbose/>", "").split())[:1000]
 
 
 def _with_end(tokenizer: tokenizers.Tokenizer, size: int) -> tuple[llguidance.LLTokenizer, int]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dovetail.errors import EngineError
+from dovetail.errors import EngineError, InvalidParameter
 from dovetail.request import FinishReason, Output, TokenLogprobs
 from dovetail.sampling import SamplingParams
 
@@ -83,6 +83,7 @@ class Reply:
     __slots__ = (
         "_decoder",
         "_emitted",
+        "_form",
         "_length",
         "_matcher",
         "_min_tokens",
@@ -114,6 +115,7 @@ class Reply:
             if params.stop
             else None
         )
+        self._form = (params.grammar.field or None) if params.grammar is not None else None
         self._min_tokens = params.min_tokens
         self._show_stop_token = params.include_stop_str_in_output
         self._waiting: list[Scored] = []
@@ -125,6 +127,10 @@ class Reply:
 
     def feed(self, output: Output) -> Delta:
         """The text and the rest that an output adds. Raises EngineError for an output that carries an error."""
+        if output.finish is FinishReason.ERROR and output.refused:
+            raise InvalidParameter(
+                output.error or "the engine cannot do what was asked", param=self._form
+            )
         if output.finish is FinishReason.ERROR:
             raise EngineError(output.error or "the engine could not go on with this request")
         if output.cached >= 0:
