@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
 import jsonschema
 import pytest
+from dovetail.errors import InvalidParameter
+from dovetail.structured import Grammar
+from dovetail.structured.check import GrammarCheck
 
 PERSON = {
     "type": "object",
@@ -223,6 +227,14 @@ def test_a_checker_that_dies_is_replaced(server):
     """As after a grammar that takes all the memory there is."""
     chat(server, guided_regex="first", max_tokens=5)
     server.served.grammars._process._popen.kill()
-    status, answer = chat(server, guided_regex="second", max_tokens=5)
-    assert status == 400 and answer["error"]["param"] == "guided_regex"
-    assert chat(server, guided_regex="third", max_tokens=5)[0] == 200
+    server.served.grammars._process._popen.wait()
+    assert chat(server, guided_regex="second", max_tokens=6)[0] == 200
+
+
+def test_a_grammar_that_takes_too_long_is_refused(server):
+    """And the next one is compiled as if nothing had been."""
+    check = GrammarCheck(server.served.text.tokenizer.backend, 512, timeout_s=0.0)
+    with pytest.raises(InvalidParameter, match="takes more than 0 s"):
+        asyncio.run(check.check(Grammar("regex", "a", field="guided_regex")))
+    check._timeout_s = 60.0
+    asyncio.run(check.check(Grammar("regex", "b")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import select
 import subprocess
@@ -64,16 +65,22 @@ class GrammarCheck:
             )
 
     def _ask(self, grammar: Grammar) -> str | None:
-        if self._process is None:
-            self._process = _Process(self._tokenizer.to_str(), self._size)
-        try:
-            return self._process.ask(asdict(grammar), self._timeout_s)
-        except TimeoutError:
-            why = f"it takes more than {self._timeout_s:g} s to compile"
-        except EOFError:
-            why = "it takes more memory or deeper recursion to compile than there is"
-        self._process.stop()
-        self._process = None
+        """What is wrong with a grammar; asked again if the process had died of something else."""
+        for _ in range(2):
+            if self._process is None:
+                self._process = _Process(self._tokenizer.to_str(), self._size)
+            process = self._process
+            try:
+                return process.ask(asdict(grammar), self._timeout_s)
+            except TimeoutError:
+                why = f"it takes more than {self._timeout_s:g} s to compile"
+                break
+            except EOFError:
+                why = "it takes more memory or deeper recursion to compile than there is"
+            finally:
+                if process.broken:
+                    process.stop()
+                    self._process = None
         return f"the {grammar.kind} cannot be enforced: {why}; make it simpler"
 
     def _remember(self, grammar: Grammar, error: str | None) -> None:
@@ -98,6 +105,7 @@ class _Process:
         )
         self.stop = weakref.finalize(self, _end, self._popen)
         self._rest = b""
+        self.broken = False
         try:
             self.ask({"tokenizer": tokenizer, "size": size}, START_TIMEOUT_S)
         except (TimeoutError, EOFError):
@@ -105,14 +113,16 @@ class _Process:
             raise EngineError("the process that checks grammars did not start") from None
 
     def ask(self, question: dict[str, Any], timeout_s: float) -> str | None:
-        """Its answer; raises TimeoutError, or EOFError if it has ended."""
+        """Its answer; raises TimeoutError, or EOFError if it has ended, and is broken then."""
         assert self._popen.stdin is not None
+        self.broken = True
         try:
             self._popen.stdin.write(json.dumps(question).encode() + b"\n")
             self._popen.stdin.flush()
         except BrokenPipeError:
             raise EOFError from None
         answer: str | None = json.loads(self._line(time.monotonic() + timeout_s))["error"]
+        self.broken = False
         return answer
 
     def _line(self, deadline: float) -> bytes:
@@ -134,4 +144,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     for stream in (process.stdin, process.stdout):
         if stream is not None:
-            stream.close()
+            with contextlib.suppress(OSError):  # what was not written is not wanted any more
+                stream.close()
