@@ -183,6 +183,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"container": "c"}, "container"),
     ({"mcp_servers": [{}]}, "mcp_servers"),
     ({"speed": "fast"}, "speed"),
+    ({"output_config": {"effort": "extreme"}}, "output_config.effort"),
+    ({"output_config": {"effort": "max"}}, "effort"),
     ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, "budget_tokens"),
     ({"thinking": {"type": "enabled"}}, "budget_tokens"),
     ({"thinking": {"type": "between_tools"}}, "thinking.type"),

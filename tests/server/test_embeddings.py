@@ -118,3 +118,14 @@ def test_many_inputs_are_answered_in_order(client, oracle):
     ours = vectors(client.embeddings.create(model="tiny", input=texts))
     theirs = oracle.encode(texts)
     assert ((ours * theirs).sum(1) >= 0.9999).all()
+
+
+@pytest.mark.parametrize("path", ["/api/embed", "/api/embeddings"])  # Ollama's
+def test_ollama_gives_the_same_vectors(server, client, path):
+    texts = ["one", "two words"] if path == "/api/embed" else ["one"]
+    expected = vectors(client.embeddings.create(model="tiny", input=texts))
+    body = {"input": texts} if path == "/api/embed" else {"prompt": texts[0]}
+    status, answer = server.post(path, body)
+    assert status == 200
+    found = answer["embeddings"] if path == "/api/embed" else [answer["embedding"]]
+    np.testing.assert_allclose(np.array(found), expected, atol=1e-6)

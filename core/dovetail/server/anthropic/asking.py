@@ -45,6 +45,7 @@ def ask_of(asked: CountRequest, text: TextModel, size: int) -> Ask:
         open_reply=not continued,
         continue_last=continued,
         variables=_variables(asked, text),
+        effort=_effort(asked),
         clip=True,
         size=size,
     )
@@ -115,6 +116,12 @@ def _variables(asked: CountRequest, text: TextModel) -> Mapping[str, Any]:
         _check_budget(asked, thinking)
     switch = THINKING[thinking.type]
     return {} if switch is None else thinking_switch(text, switch, "thinking.type")
+
+
+def _effort(asked: CountRequest) -> str | None:
+    """How hard to think; what Anthropic calls max is the most there is."""
+    effort = asked.output_config.effort if asked.output_config is not None else None
+    return "xhigh" if effort == "max" else effort
 
 
 def _check_budget(asked: CountRequest, thinking: Thinking) -> None:

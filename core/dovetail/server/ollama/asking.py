@@ -40,6 +40,7 @@ def ask_of_chat(asked: ChatRequest, text: TextModel, size: int) -> Ask:
         open_reply=not continued,
         continue_last=continued,
         variables=variables(asked, text),
+        effort=asked.think if isinstance(asked.think, str) else None,
         clip=True,
         size=size,
     )
@@ -51,6 +52,7 @@ def ask_of_generate(asked: GenerateRequest, text: TextModel, size: int) -> Ask:
         messages=prompt_messages(asked),
         sampling=sampling_of(asked, text),
         variables=variables(asked, text),
+        effort=asked.think if isinstance(asked.think, str) else None,
         before=asked.context or (),
         clip=True,
         size=size,
@@ -75,13 +77,11 @@ def sampling_of(asked: OllamaAsk, text: TextModel) -> SamplingParams:
 
 
 def variables(asked: OllamaAsk, text: TextModel) -> Mapping[str, Any]:
-    """Whether to think; a level turns it on."""
+    """Whether to think; how hard is Ask.effort's to say."""
     think = asked.think
     if isinstance(think, str) and think not in LEVELS:
         raise InvalidParameter(
             f"think is {think[:100]!r}; it must be true, false, or one of {', '.join(LEVELS)}",
             param="think",
         )
-    if think is None:
-        return {}
-    return thinking_switch(text, bool(think), "think")
+    return thinking_switch(text, think, "think") if isinstance(think, bool) else {}

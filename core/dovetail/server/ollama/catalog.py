@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from dovetail.server.limits import read_json
 from dovetail.server.served import Served
 from dovetail.server.sse import encode
-from dovetail.server.thinking import SWITCHES
+from dovetail.server.thinking import thinks
 
 from .schema import ShowRequest
 
@@ -82,11 +82,11 @@ async def show(request: Request) -> Response:
 def capabilities(served: Served) -> list[str]:
     """What the model can be asked for."""
     text = served.text
-    source = text.template.source if text.template is not None else ""
     able = {
-        "completion": True,
+        "completion": served.sentences is None,
+        "embedding": served.sentences is not None,
         "tools": text.speech is not None and text.speech.takes_tools,
-        "thinking": any(switch in source for switch in SWITCHES),
+        "thinking": thinks(text),
     }
     return [name for name, yes in able.items() if yes]
 

@@ -14,6 +14,7 @@ from dovetail.server.endpoint import Endpoint
 from . import schema
 from .catalog import alive, running, show, tags, version
 from .talk import chat, generate
+from .vectors import embed_prompt, embed_texts
 
 Handle = Callable[[Request], Awaitable[Response]]
 
@@ -28,6 +29,10 @@ ENDPOINTS = (
     _endpoint("POST", "/api/chat", chat, "Answer a chat, as Ollama does", schema.ChatRequest),
     _endpoint(
         "POST", "/api/generate", generate, "Answer or complete a prompt", schema.GenerateRequest
+    ),
+    _endpoint("POST", "/api/embed", embed_texts, "Vectors of texts", schema.EmbedRequest),
+    _endpoint(
+        "POST", "/api/embeddings", embed_prompt, "The vector of a text", schema.EmbeddingsRequest
     ),
     _endpoint("GET", "/api/tags", tags, "The models served here"),
     _endpoint("GET", "/api/ps", running, "The models that are loaded"),
