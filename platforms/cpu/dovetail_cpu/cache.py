@@ -1,50 +1,42 @@
-"""The paged cache: OpenVINO tensors over memory of our own, and whole blocks moved within, out of and into them."""
+"""The paged cache: memory of our own, and whole blocks moved within, out of and into it."""
 
 from __future__ import annotations
 
 import mmap
 
 import numpy as np
-import openvino as ov
 from dovetail.errors import OutOfMemory
 from dovetail.graph import CacheGroup
 from dovetail.platform import I32
 from numpy.typing import NDArray
 
 from . import host
-from .paged import TYPES
 
 Bytes = NDArray[np.uint8]
-BlockShapes = tuple[tuple[int, ...], tuple[int, ...]]
-"""Shape of one block of a layer's keys and of its values."""
+BlockWidths = tuple[int, int]
+"""Bytes of one block of a layer's keys and of its values."""
 
 
 class BlockCache:
     """Blocks of every layer, keys and values apart.
 
-    tensors  by the name of the model input they are set on
+    layers  keys and values of each, [num_blocks, bytes of a block]
     """
 
     def __init__(
         self,
         groups: tuple[CacheGroup, ...],
-        shapes: tuple[BlockShapes, ...],
-        form: str,
+        widths: tuple[BlockWidths, ...],
         num_blocks: tuple[int, ...],
     ) -> None:
-        _check_room(shapes, groups, form, num_blocks)
+        _check_room(widths, groups, num_blocks)
         self.num_blocks = num_blocks
-        self.tensors: dict[str, ov.Tensor] = {}
+        self.layers: dict[int, tuple[Bytes, Bytes]] = {}
         self._planes: list[list[Bytes]] = []
-        for group, pair, count in zip(groups, shapes, num_blocks, strict=True):
-            planes: list[Bytes] = []
-            for layer in group.layers:
-                for kind, shape in zip(("key", "value"), pair, strict=True):
-                    plane = _zeros(count, block_bytes(shape, form))
-                    planes.append(plane)
-                    tensor = ov.Tensor(plane, [count, *shape], TYPES[form])
-                    self.tensors[f"{kind}_cache.{layer}"] = tensor
-            self._planes.append(planes)
+        for group, (keys, values), count in zip(groups, widths, num_blocks, strict=True):
+            made = {layer: (_zeros(count, keys), _zeros(count, values)) for layer in group.layers}
+            self.layers |= made
+            self._planes.append([plane for pair in made.values() for plane in pair])
 
     def copy(self, group: int, sources: I32, targets: I32) -> None:
         """Copy whole blocks, as if pair after pair."""
@@ -89,29 +81,16 @@ def check_blocks(blocks: I32, num_blocks: int) -> None:
         )
 
 
-def block_bytes(shape: tuple[int, ...], form: str) -> int:
-    """Bytes of one block of keys or of values."""
-    return int(np.prod(shape)) * int(TYPES[form].size)
-
-
-def group_block_bytes(group: CacheGroup, shapes: BlockShapes, form: str) -> int:
-    """Bytes of one block over all layers of a group."""
-    return len(group.layers) * sum(block_bytes(shape, form) for shape in shapes)
-
-
 def _check_room(
-    shapes: tuple[BlockShapes, ...],
-    groups: tuple[CacheGroup, ...],
-    form: str,
-    num_blocks: tuple[int, ...],
+    widths: tuple[BlockWidths, ...], groups: tuple[CacheGroup, ...], num_blocks: tuple[int, ...]
 ) -> None:
     """Refuse what the system has no memory for: it would promise it and kill the process later."""
-    parts = zip(groups, shapes, num_blocks, strict=True)
-    needed = sum(count * group_block_bytes(group, pair, form) for group, pair, count in parts)
+    parts = zip(groups, widths, num_blocks, strict=True)
+    needed = sum(count * len(group.layers) * sum(pair) for group, pair, count in parts)
     free = host.free_memory_bytes()
     if needed > free:
         raise OutOfMemory(
-            f"the cache needs {needed:,} bytes for {num_blocks} blocks in {form} and {free:,} are free; "
+            f"the cache needs {needed:,} bytes for {num_blocks} blocks and {free:,} are free; "
             "ask for less with --kv-cache-memory, or for a smaller --kv-cache-dtype"
         )
 

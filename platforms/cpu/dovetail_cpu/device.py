@@ -22,6 +22,9 @@ from . import host
 from .lower import lower
 from .lowering import attention_widths
 from .model import CpuModel
+from .native.library import Library
+from .native.model import NativeModel
+from .native.support import usable
 from .ops import ACTIVATIONS, LOWERINGS
 from .paged import BLOCK_SIZE, TYPES, AttentionWidths
 from .settings import Settings
@@ -81,6 +84,9 @@ class CpuDevice(Device):
         return tuple(self._support(graph, node, whole) for node in graph.nodes)
 
     def load(self, graph: Graph, weights: WeightSource) -> LoadedModel:
+        library = usable(graph)
+        if isinstance(library, Library):
+            return NativeModel(library, graph, weights, self._settings.threads)
         return CpuModel(self._core, graph, lower(graph, weights), self._settings)
 
     def close(self) -> None:

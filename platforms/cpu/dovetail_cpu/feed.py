@@ -67,7 +67,7 @@ class Feed:
 
     def set(self, batch: Batch, tokens: I32, limits: Limits) -> None:
         """Everything the request reads; `tokens` are the batch's with slots resolved. Raises ValueError."""
-        _check_tokens(batch, tokens, limits.vocabulary)
+        check_tokens(batch, tokens, limits.vocabulary)
         given = {
             "tokens": tokens,
             "positions": batch.positions,
@@ -109,7 +109,8 @@ def flat_table(table: I32, lengths: I32) -> tuple[I32, I32]:
     return table[np.arange(width) < needed[:, None]], begins
 
 
-def _check_tokens(batch: Batch, tokens: I32, vocabulary: int | None) -> None:
+def check_tokens(batch: Batch, tokens: I32, vocabulary: int | None) -> None:
+    """Raise ValueError where a step's tokens or outputs are outside of what there is."""
     if not len(tokens) or int(batch.row_starts[-1]) != len(tokens):
         raise ValueError(f"rows end at token {batch.row_starts[-1]} of {len(tokens)}")
     if vocabulary is not None and (int(tokens.min()) < 0 or int(tokens.max()) >= vocabulary):

@@ -29,11 +29,11 @@ from dovetail_sdk.sampling import HostSampler
 from numpy.typing import NDArray
 
 from . import cost
-from .cache import BlockCache, BlockShapes, group_block_bytes
+from .cache import BlockCache
 from .feed import Feed, Limits
 from .lower import Lowered
 from .lowering import group_widths
-from .paged import BLOCK_SIZE, cache_shapes
+from .paged import BLOCK_SIZE, TYPES, BlockShapes, block_widths, cache_shapes
 from .settings import Settings, compile_settings
 from .step import CpuPending, Lane
 from .trial import trial
@@ -52,6 +52,7 @@ class CpuModel(LoadedModel):
         self._compiled: ov.CompiledModel | None = None
         self._form = ""
         self._cache: BlockCache | None = None
+        self._tensors: dict[str, ov.Tensor] = {}
         self._lanes: list[Lane] = []
         self._turn = 0
         self._packed = False
@@ -62,7 +63,9 @@ class CpuModel(LoadedModel):
 
     def block_bytes(self, layout: KVLayout) -> tuple[int, ...]:
         pairs = zip(layout.groups, self._shapes(layout), strict=True)
-        return tuple(group_block_bytes(group, shapes, layout.form) for group, shapes in pairs)
+        return tuple(
+            len(group.layers) * sum(block_widths(shapes, layout.form)) for group, shapes in pairs
+        )
 
     def workspace(self, shape: Shape) -> int:
         packed = 0 if self._packed else cost.packed_weight_bytes(self._graph)
@@ -76,7 +79,9 @@ class CpuModel(LoadedModel):
         self._lanes = []
         self._compile(layout.form)
         self._check_shapes(layout, shapes)
-        self._cache = BlockCache(layout.groups, shapes, layout.form, num_blocks)
+        widths = tuple(block_widths(pair, layout.form) for pair in shapes)
+        self._cache = BlockCache(layout.groups, widths, num_blocks)
+        self._tensors = make_tensors(self._cache, layout, shapes)
         self._lanes = [self._lane(), self._lane()]
 
     def copy_blocks(self, group: int, sources: I32, targets: I32) -> None:
@@ -176,7 +181,7 @@ class CpuModel(LoadedModel):
     def _lane(self) -> Lane:
         request = self._model().create_infer_request()
         if self._graph.cache:
-            for name, tensor in self._blocks().tensors.items():
+            for name, tensor in self._tensors.items():
                 request.set_tensor(name, tensor)
         return Lane(request, Feed(request, self._graph.inputs, len(self._graph.cache)))
 
@@ -211,6 +216,19 @@ class CpuProgram(Program):
 
     def run(self, batch: Batch) -> Pending:
         return self._start(batch)
+
+
+def make_tensors(
+    cache: BlockCache, layout: KVLayout, shapes: tuple[BlockShapes, ...]
+) -> dict[str, ov.Tensor]:
+    """The cache's memory as tensors, by the name of the model input they are set on."""
+    tensors = {}
+    for group, pair in zip(layout.groups, shapes, strict=True):
+        for layer in group.layers:
+            for kind, plane, shape in zip(("key", "value"), cache.layers[layer], pair, strict=True):
+                tensor = ov.Tensor(plane, [len(plane), *shape], TYPES[layout.form])
+                tensors[f"{kind}_cache.{layer}"] = tensor
+    return tensors
 
 
 def make_sampler(graph: Graph) -> HostSampler | None:

@@ -36,6 +36,16 @@ class AttentionWidths:
     value_width: int
 
 
+BlockShapes = tuple[tuple[int, ...], tuple[int, ...]]
+"""Shape of one block of a layer's keys and of its values."""
+
+
+def block_widths(shapes: BlockShapes, form: str) -> tuple[int, int]:
+    """Bytes of those blocks."""
+    keys, values = (int(np.prod(shape)) * int(TYPES[form].size) for shape in shapes)
+    return keys, values
+
+
 def step_parameters() -> dict[str, ov.Node]:
     """The step inputs that all attentions share: [R], [R + 1] and a scalar, i32."""
     shapes: dict[str, list[int]] = {"past_lens": [-1], "subsequence_begins": [-1]}

@@ -1,0 +1,96 @@
+"""One program of the library: its memory, its threads, and the step that it runs."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import numpy as np
+from dovetail.errors import CacheLost, OutOfMemory
+from dovetail.platform import F32, I32, Batch
+from numpy.typing import NDArray
+
+from ..feed import flat_table
+from . import bindings
+from .library import Library
+from .steps import Steps
+
+FEW = 1
+"""Tokens up to which a product reads each weight row from end to end, instead of 16 rows at a time."""
+
+
+class Engine:
+    """A plan made ready to run. `start` copies nothing: the arrays of a step live here until the next.
+
+    Not for several threads at once; `wait` and `done` may be called from any.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        steps: Steps,
+        num_layers: int,
+        threads: int,
+        kernels: str = "",
+        few: int = FEW,
+    ) -> None:
+        self.kernels = kernels or library.kernels[0]
+        self._library = library.handle
+        self._steps = steps  # what the library's structs point into
+        plan = steps.plan(num_layers)
+        made = self._library.dovetail_new(self.kernels.encode(), threads, few, ctypes.byref(plan))
+        if not made:
+            raise ValueError(f"kernels {self.kernels!r} are not usable here")
+        self._program: int | None = made
+        self._kept: object = None
+
+    def set_layer(self, layer: int, keys: NDArray[np.uint8], values: NDArray[np.uint8]) -> None:
+        """Cache memory of a layer, which the caller keeps alive."""
+        pointers = keys.ctypes.data, values.ctypes.data
+        self._library.dovetail_set_layer(self._program, layer, *pointers)
+
+    def reserve(self, tokens: int, outputs: int) -> None:
+        """Take the memory for steps up to that size; raises OutOfMemory."""
+        if not self._library.dovetail_reserve(self._program, tokens, outputs):
+            raise OutOfMemory(f"no memory for the values of a step of {tokens} tokens")
+
+    def start(self, batch: Batch, tokens: I32, results: Sequence[F32]) -> None:
+        """Run a step; results are written when it is done."""
+        lengths = batch.past + np.diff(batch.row_starts)
+        tables = [flat_table(table, lengths) for table in batch.tables]
+        arrays = [tokens, batch.positions[0], batch.row_starts, batch.past, batch.outputs]
+        arrays = [np.array(array, np.int32, order="C") for array in arrays]
+        flat = [np.ascontiguousarray(indices, np.int32) for indices, _ in tables]
+        begins = [np.ascontiguousarray(starts, np.int32) for _, starts in tables]
+        inputs = bindings.Inputs(
+            *(array.ctypes.data for array in arrays),
+            pointers(flat),
+            pointers(begins),
+            pointers(results),
+            len(tokens),
+            len(batch.past),
+            len(batch.outputs),
+        )
+        self.wait()
+        self._kept = (arrays, flat, begins, results, inputs)
+        if not self._library.dovetail_start(self._program, ctypes.byref(inputs)):
+            raise CacheLost(f"no memory for the values of a step of {len(tokens)} tokens")
+
+    def wait(self) -> None:
+        if self._program is not None:
+            self._library.dovetail_wait(self._program)
+
+    def done(self) -> bool:
+        return self._program is None or bool(self._library.dovetail_done(self._program))
+
+    def close(self) -> None:
+        """End its threads and give its memory back. Twice does no harm."""
+        if self._program is not None:
+            self.wait()
+            program, self._program = self._program, None
+            self._library.dovetail_delete(program)
+
+
+def pointers(arrays: Sequence[NDArray[np.generic]]) -> ctypes.Array[ctypes.c_void_p]:
+    """Their addresses, as the library takes them."""
+    return (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))

@@ -1,0 +1,39 @@
+"""The kernel library, where it was built and this processor can run it."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+
+from . import build
+from .bindings import open_library
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """handle is the loaded library; kernels the names of what this processor can run, best first."""
+
+    handle: ctypes.CDLL
+    kernels: tuple[str, ...]
+
+
+@cache
+def find() -> Library | str:
+    """The library, or why there is none."""
+    if not build.LIBRARY.exists():
+        return "the kernel library was not built; it needs a C++ compiler when dovetail-cpu is installed"
+    try:
+        handle = open_library(build.LIBRARY)
+    except (OSError, AttributeError) as error:
+        return f"the kernel library cannot be loaded: {error}"
+    if handle.dovetail_sources().decode() != build.digest():
+        return "the kernel library was built from other sources; run python -m dovetail_cpu.native.build"
+    names = []
+    index = 0
+    while (name := handle.dovetail_kernels(index)) is not None:
+        names.append(name.decode())
+        index += 1
+    if not (usable := tuple(name for name in names if name)):
+        return "this processor has no AVX-512 with VNNI, which the kernels need"
+    return Library(handle, usable)

@@ -1,0 +1,252 @@
+"""A model that the kernel library runs whole: weights in place, cache blocks in an order made for its tiles.
+
+Keys of a block are [K, S, D], D padded to 32; values [K, Dv, S], Dv padded to 16: a product over tokens then reads rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+from dovetail.errors import CacheLost, PlatformError
+from dovetail.graph import CacheGroup, Graph, Value
+from dovetail.platform import (
+    F32,
+    I32,
+    Batch,
+    KVLayout,
+    LateEdits,
+    LoadedModel,
+    Pending,
+    Program,
+    Ready,
+    SamplingColumns,
+    Shape,
+    Ticket,
+    Tokens,
+    WeightSource,
+)
+from dovetail_sdk.registers import Registers
+from dovetail_sdk.sampling import HostSampler
+from numpy.typing import NDArray
+
+from .. import cost
+from ..cache import BlockCache, check_blocks
+from ..feed import Limits, check_tokens, flat_table
+from ..paged import BLOCK_SIZE
+from .engine import Engine
+from .library import Library
+from .lower import lower
+from .support import CACHE_FORM
+
+ACTIVATION_GROUP = 0
+
+
+class NativeModel(LoadedModel):
+    """A graph on the kernel library; also a BlockTransfer."""
+
+    def __init__(
+        self, library: Library, graph: Graph, weights: WeightSource, threads: int
+    ) -> None:
+        self._graph = graph
+        steps = lower(graph, weights, ACTIVATION_GROUP)
+        layers = max((layer for group in graph.cache for layer in group.layers), default=-1) + 1
+        self._engine: Engine | None = Engine(library, steps, layers, threads)
+        self._sampler = sampler_of(graph)
+        self._registers = Registers()
+        self._vocabulary = cost.embedding_rows(graph)
+        self._cache: BlockCache | None = None
+        self._results: list[Results] = [Results(graph), Results(graph)]
+        self._turn = 0
+        self._running: NativePending | None = None
+
+    # -------------------------------------------------------------------------------------------- cache
+
+    def block_bytes(self, layout: KVLayout) -> tuple[int, ...]:
+        self._check_layout(layout)
+        return tuple(len(group.layers) * sum(block_widths(group)) for group in layout.groups)
+
+    def workspace(self, shape: Shape) -> int:
+        return cost.activation_bytes(self._graph, shape)
+
+    def allocate(self, layout: KVLayout, num_blocks: tuple[int, ...]) -> None:
+        self._check_layout(layout)
+        engine = self._open()
+        self._settle()
+        self._cache = None
+        widths = tuple(block_widths(group) for group in layout.groups)
+        self._cache = BlockCache(layout.groups, widths, num_blocks)
+        for layer, (keys, values) in self._cache.layers.items():
+            engine.set_layer(layer, keys, values)
+
+    def copy_blocks(self, group: int, sources: I32, targets: I32) -> None:
+        self._settle()
+        self._blocks().copy(group, sources, targets)
+
+    @property
+    def block_format(self) -> str:
+        groups = ";".join(
+            f"{len(group.layers)}x{group.kv_heads}x{group.key_width}+{group.value_width}"
+            for group in self._graph.cache
+        )
+        return f"dovetail-cpu-1 {CACHE_FORM} {BLOCK_SIZE} {groups}"
+
+    def read_blocks(self, group: int, blocks: I32, out: NDArray[np.uint8]) -> Ticket[None]:
+        self._settle()
+        self._blocks().read(group, blocks, out)
+        return Ready(None)
+
+    def write_blocks(self, group: int, blocks: I32, data: NDArray[np.uint8]) -> Ticket[None]:
+        self._settle()
+        self._blocks().write(group, blocks, data)
+        return Ready(None)
+
+    def _check_layout(self, layout: KVLayout) -> None:
+        if layout.block_size != BLOCK_SIZE:
+            raise PlatformError(
+                f"the cpu platform pages in blocks of {BLOCK_SIZE} tokens, not {layout.block_size}; "
+                f"use --block-size {BLOCK_SIZE}"
+            )
+        if layout.form != CACHE_FORM:
+            raise PlatformError(
+                f"the cpu platform's kernels keep a {CACHE_FORM} cache, not {layout.form}; "
+                f"use --kv-cache-dtype {CACHE_FORM}"
+            )
+
+    def _blocks(self) -> BlockCache:
+        if self._cache is None:
+            raise CacheLost("the model has no cache; allocate one first")
+        return self._cache
+
+    # -------------------------------------------------------------------------------------------- steps
+
+    def compile(self, shape: Shape) -> Program:
+        self._settle()
+        self._open().reserve(shape.tokens, shape.outputs)
+        for batch in cost.warm_up_batches(self._graph, shape):
+            self._start(batch, batch.tokens).wait()
+        return NativeProgram(self, shape)
+
+    def _run(self, batch: Batch) -> Pending:
+        """Start a step; waits for the one before."""
+        self._settle()
+        for group, copies in enumerate(batch.copies):
+            if copies.size:
+                self._blocks().copy(group, copies[:, 0], copies[:, 1])
+        return self._start(batch, self._registers.resolve(batch.tokens))
+
+    def _start(self, batch: Batch, tokens: I32) -> NativePending:
+        counts = self._blocks().num_blocks if self._graph.cache else ()
+        check_tokens(batch, tokens, self._vocabulary)
+        if self._graph.cache:
+            lengths = batch.past + np.diff(batch.row_starts)
+            for table, count in zip(batch.tables, counts, strict=True):
+                check_blocks(flat_table(table, lengths)[0], count)
+        results = self._results[self._turn].take(len(tokens), len(batch.outputs))
+        self._turn ^= 1
+        engine = self._open()
+        engine.start(batch, tokens, tuple(results.values()))
+        self._running = NativePending(engine, results, self._sampler, self._registers)
+        return self._running
+
+    def close(self) -> None:
+        with contextlib.suppress(CacheLost):
+            self._settle()
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+        self._cache = None
+
+    def _settle(self) -> None:
+        if self._running is not None:
+            running, self._running = self._running, None
+            running.wait()
+
+    def _open(self) -> Engine:
+        if self._engine is None:
+            raise PlatformError("the model is closed; load it again")
+        return self._engine
+
+
+class Results:
+    """Memory for the graph's outputs of one step, which grows and is otherwise used again."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._values: dict[str, Value] = {
+            name: graph.values[value] for name, value in graph.outputs.items()
+        }
+        self._arrays: dict[str, F32] = {}
+
+    def take(self, tokens: int, outputs: int) -> dict[str, F32]:
+        taken: dict[str, F32] = {}
+        for name, value in self._values.items():
+            rows = outputs if value.shape[0] == "N" else tokens
+            kept = self._arrays.get(name)
+            if kept is None or len(kept) < rows:
+                widths = (int(axis) for axis in value.shape[1:])
+                kept = self._arrays[name] = np.empty((rows, *widths), np.float32)
+            taken[name] = kept[:rows]
+        return taken
+
+
+class NativeProgram(Program):
+    """Any step up to the shape; nothing is padded."""
+
+    def __init__(self, model: NativeModel, shape: Shape) -> None:
+        self.shape = shape
+        self._model = model
+
+    def run(self, batch: Batch) -> Pending:
+        return self._model._run(batch)
+
+
+class NativePending(Pending):
+    """One step; its outputs are read in place until the next-but-one run."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        results: dict[str, F32],
+        sampler: HostSampler | None,
+        registers: Registers,
+    ) -> None:
+        self._engine = engine
+        self._results = results
+        self._sampler = sampler
+        self._registers = registers
+        self._finished = False
+
+    def done(self) -> bool:
+        return self._finished or self._engine.done()
+
+    def wait(self) -> None:
+        if not self._finished:
+            self._engine.wait()
+            self._finished = True
+
+    def sample(
+        self, rows: I32, columns: SamplingColumns, late: LateEdits | None = None
+    ) -> Ticket[Tokens]:
+        if self._sampler is None:
+            raise ValueError("the graph has no logits to sample from")
+        self.wait()
+        tokens = self._sampler.sample(self._results["logits"], rows, columns, late)
+        self._registers.write(columns.slot, tokens.ids)
+        return Ready(tokens)
+
+    def fetch(self, output: str, rows: I32) -> Ticket[F32]:
+        self.wait()
+        return Ready(np.ascontiguousarray(self._results[output][rows]))
+
+
+def block_widths(group: CacheGroup) -> tuple[int, int]:
+    """Bytes of one layer's block of keys and of values."""
+    tokens = 2 * group.kv_heads * BLOCK_SIZE
+    return tokens * -(-group.key_width // 32) * 32, tokens * -(-group.value_width // 16) * 16
+
+
+def sampler_of(graph: Graph) -> HostSampler | None:
+    """For the logits of the graph, None if it has none."""
+    if "logits" not in graph.outputs:
+        return None
+    return HostSampler(int(graph.values[graph.outputs["logits"]].shape[-1]))

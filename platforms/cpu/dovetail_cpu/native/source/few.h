@@ -1,0 +1,155 @@
+// Products of few tokens: every row of the weight is read once, from end to end, against all of them.
+
+#pragma once
+
+#include "simd.h"
+
+namespace {
+
+constexpr int kFew = 4;  // most tokens handled so
+
+inline void fetch_ahead(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+
+constexpr int64_t kAhead = 4096;  // bytes
+
+// Four rows of i8 [inputs] against M tokens, into out[row][token].
+template <int R, int M>
+inline void dot_int8(const Matrix& w, int64_t row, const Packed& x, float out[4][kFew]) {
+  const uint8_t* a = w.data + row * w.inputs;
+  F total[R][M];
+  for (int r = 0; r < R; ++r)
+    for (int m = 0; m < M; ++m) total[r][m] = _mm512_setzero_ps();
+  const Z flip = _mm512_set1_epi8(static_cast<char>(0x80));
+  for (int64_t g = 0; g < x.groups; ++g) {
+    Z sum[R][M];
+    for (int r = 0; r < R; ++r)
+      for (int m = 0; m < M; ++m) sum[r][m] = _mm512_setzero_si512();
+    const int64_t end = least((g + 1) * x.group, w.inputs);
+    for (int64_t k = g * x.group; k < end; k += 64) {
+      const __mmask64 here = first_bytes(end - k);
+      Z b[M];
+      for (int m = 0; m < M; ++m) b[m] = _mm512_loadu_si512(x.data + m * x.padded + k);
+      for (int r = 0; r < R; ++r) {
+        const uint8_t* p = a + r * w.inputs + k;
+        fetch_ahead(p + kAhead);
+        const Z v = _mm512_xor_si512(_mm512_maskz_loadu_epi8(here, p), flip);
+        for (int m = 0; m < M; ++m) sum[r][m] = _mm512_dpbusd_epi32(sum[r][m], v, b[m]);
+      }
+    }
+    for (int m = 0; m < M; ++m) {
+      const F s = spread(x.scale[m * x.groups + g]);
+      for (int r = 0; r < R; ++r) total[r][m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r][m]), s, total[r][m]);
+    }
+  }
+  for (int m = 0; m < M; ++m) {
+    float shift = 0;  // what adding 128 to every weight came to
+    for (int64_t g = 0; g < x.groups; ++g) shift += 128.0f * x.sums[m * x.groups + g];
+    for (int r = 0; r < R; ++r) out[r][m] = (_mm512_reduce_add_ps(total[r][m]) - shift) * w.scale[row + r];
+  }
+}
+
+// Rows of u4 in groups of 64 or more; the numbers are unsigned, the zeros are taken off by the sums of x.
+template <int R, int M>
+inline void dot_int4(const Matrix& w, int64_t row, const Packed& x, float out[4][kFew]) {
+  const int64_t groups = x.groups, half = w.group / 2;
+  const __m256i low = _mm256_set1_epi8(15);
+  for (int r = 0; r < R; ++r) {
+    const uint8_t* a = w.data + (row + r) * (w.inputs / 2);
+    const float* scale = w.scale + (row + r) * groups;
+    const uint8_t* zero = w.zero + (row + r) * groups;
+    F total[M];
+    for (int m = 0; m < M; ++m) total[m] = _mm512_setzero_ps();
+    for (int64_t g = 0; g < groups; ++g) {
+      Z sum[M];
+      for (int m = 0; m < M; ++m) sum[m] = _mm512_setzero_si512();
+      for (int64_t k = 0; k < half; k += 32) {
+        const uint8_t* p = a + g * half + k;
+        fetch_ahead(p + kAhead);
+        const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+        const __m256i even = _mm256_and_si256(v, low), odd = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+        const Z both = _mm512_inserti64x4(_mm512_castsi256_si512(even), odd, 1);
+        for (int m = 0; m < M; ++m)
+          sum[m] = _mm512_dpbusd_epi32(sum[m], both, _mm512_loadu_si512(x.data + m * x.padded + g * w.group + 2 * k));
+      }
+      for (int m = 0; m < M; ++m)
+        total[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[m]), spread(scale[g] * x.scale[m * groups + g]), total[m]);
+    }
+    for (int64_t g = 0; g < groups; g += 16) {
+      const __mmask16 here = first(groups - g);
+      const __m128i bytes = _mm_maskz_loadu_epi8(here, zero + g);
+      const F offset = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), _mm512_maskz_loadu_ps(here, scale + g));
+      for (int m = 0; m < M; ++m)
+        total[m] = _mm512_fnmadd_ps(offset, _mm512_maskz_loadu_ps(here, x.sums + m * groups + g), total[m]);
+    }
+    for (int m = 0; m < M; ++m) out[r][m] = _mm512_reduce_add_ps(total[m]);
+  }
+}
+
+template <int R, int M>
+inline void dot_rows_bf16(const Matrix& w, int64_t row, const Packed& x, float out[4][kFew]) {
+  const uint8_t* a = w.data + row * w.inputs * 2;
+  F total[R][M];
+  for (int r = 0; r < R; ++r)
+    for (int m = 0; m < M; ++m) total[r][m] = _mm512_setzero_ps();
+  for (int64_t k = 0; k < w.inputs; k += 32) {
+    const __mmask32 here = w.inputs - k >= 32 ? ~0u : (1u << (w.inputs - k)) - 1;
+    F even[M], odd[M];
+    for (int m = 0; m < M; ++m) {
+      const float* v = reinterpret_cast<const float*>(x.data) + m * x.padded + k;
+      even[m] = load(v);
+      odd[m] = load(v + 16);
+    }
+    for (int r = 0; r < R; ++r) {
+      const uint8_t* p = a + (r * w.inputs + k) * 2;
+      fetch_ahead(p + kAhead);
+      const Z v = _mm512_maskz_loadu_epi16(here, p);
+      for (int m = 0; m < M; ++m) {
+        total[r][m] = _mm512_fmadd_ps(even_bf16(v), even[m], total[r][m]);
+        total[r][m] = _mm512_fmadd_ps(odd_bf16(v), odd[m], total[r][m]);
+      }
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int m = 0; m < M; ++m) out[r][m] = _mm512_reduce_add_ps(total[r][m]);
+}
+
+template <int R, int M>
+inline void dot_rows(const Matrix& w, int64_t row, const Packed& x, float out[4][kFew]) {
+  if (w.form == kInt8) return dot_int8<R, M>(w, row, x, out);
+  if (w.form == kInt4) return dot_int4<R, M>(w, row, x, out);
+  return dot_rows_bf16<R, M>(w, row, x, out);
+}
+
+template <int M>
+inline void few_tokens(const Product& p, int64_t begin, int64_t end) {
+  alignas(64) float a[4][kFew], b[4][kFew];
+  for (int64_t n = begin; n < end;) {
+    const int rows = end - n >= 4 ? 4 : 1;
+    rows == 4 ? dot_rows<4, M>(*p.weight, n, *p.x, a) : dot_rows<1, M>(*p.weight, n, *p.x, a);
+    if (p.second != nullptr)
+      rows == 4 ? dot_rows<4, M>(*p.second, n, *p.x, b) : dot_rows<1, M>(*p.second, n, *p.x, b);
+    for (int r = 0; r < rows; ++r) {
+      for (int m = 0; m < M; ++m) {
+        float* out = p.out.data + m * p.out.stride + n + r;
+        float value = a[r][m] + (p.weight->bias != nullptr ? p.weight->bias[n + r] : 0.0f);
+        if (p.second != nullptr) {
+          const float up = b[r][m] + (p.second->bias != nullptr ? p.second->bias[n + r] : 0.0f);
+          value = _mm512_cvtss_f32(activate(spread(value), p.activation)) * up;
+        }
+        *out = p.add ? *out + value : value;
+      }
+    }
+    n += rows;
+  }
+}
+
+inline void few(const Product& p, int64_t begin, int64_t end) {
+  switch (p.x->tokens) {
+    case 1: return few_tokens<1>(p, begin, end);
+    case 2: return few_tokens<2>(p, begin, end);
+    case 3: return few_tokens<3>(p, begin, end);
+    default: return few_tokens<4>(p, begin, end);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,258 @@
+// x @ weight.T for packed activations, `first` to `last` rows of the weight. Weights are read in place: a tile takes 16
+// of their rows as they lie. Only int4 is unpacked, 16 rows at a time into scratch, and edges are copied there.
+
+#pragma once
+
+#include "few.h"
+#include "tiles.h"
+
+namespace {
+
+// 16 rows of a matrix in the form tiles take them.
+struct RowTile {
+  const Matrix* weight;
+  int64_t row, rows;     // first row, rows that exist
+  const uint8_t* data;   // i8 or bf16
+  int64_t stride;        // bytes between rows
+  const int32_t* sums;   // [groups][16] of i8 rows, where tiles are vectors
+};
+
+struct Geometry {
+  int64_t groups, steps, b_step;  // scale groups, tiles in each, bytes of x in each
+  int rows;                       // rows of 64 bytes of x that belong to a tile
+};
+
+inline Geometry geometry(const Packed& x) {
+  const bool half = x.form == kInt4 && x.weight_group == 32;
+  const int64_t bytes = x.padded * (x.form == kBf16 ? 2 : 1);
+  if (half) return {x.groups, 1, kTile / 2, 8};
+  if (x.form == kBf16) return {1, bytes / kStep, kTile, 16};
+  return {x.groups, least(x.group, x.padded) / kStep, kTile, 16};
+}
+
+// Steps of a group: the last one may be short.
+inline int64_t steps_of(const Geometry& shape, const Packed& x, int64_t g) {
+  if (shape.rows == 8) return 1;
+  const int64_t all = x.padded * (x.form == kBf16 ? 2 : 1) / kStep;
+  return least(shape.steps, all - g * shape.steps);
+}
+
+inline void unpack_int4(const Matrix& w, int64_t row, int64_t rows, uint8_t* to, int64_t stride) {
+  const int64_t groups = w.inputs / w.group, half = w.group / 2;
+  const __m256i low = _mm256_set1_epi8(15);
+  for (int64_t r = 0; r < 16; ++r) {
+    uint8_t* out = to + r * stride;
+    if (r >= rows) {
+      std::memset(out, 0, static_cast<size_t>(stride));
+      continue;
+    }
+    const uint8_t* in = w.data + (row + r) * (w.inputs / 2);
+    const uint8_t* zero = w.zero + (row + r) * groups;
+    for (int64_t g = 0; g < groups; ++g, in += half) {
+      if (w.group == 32) {  // 32 numbers and 32 zeros
+        const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in));
+        const __m128i a = _mm_and_si128(v, _mm_set1_epi8(15));
+        const __m128i b = _mm_and_si128(_mm_srli_epi16(v, 4), _mm_set1_epi8(15));
+        const __m256i both = _mm256_sub_epi8(_mm256_set_m128i(b, a), _mm256_set1_epi8(static_cast<char>(zero[g])));
+        _mm512_storeu_si512(out + g * 64, _mm512_zextsi256_si512(both));
+        continue;
+      }
+      const Z z = _mm512_set1_epi8(static_cast<char>(zero[g]));
+      for (int64_t k = 0; k < half; k += 32) {
+        const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + k));
+        const __m256i a = _mm256_and_si256(v, low), b = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+        const Z both = _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
+        _mm512_storeu_si512(out + g * w.group + 2 * k, _mm512_sub_epi8(both, z));
+      }
+    }
+  }
+}
+
+inline void sum_rows(const RowTile& tile, const Packed& x, const Geometry& shape, int32_t* sums) {
+  for (int64_t g = 0; g < shape.groups; ++g) {
+    const int64_t steps = steps_of(shape, x, g);
+    for (int r = 0; r < 16; ++r) {
+      Z sum = _mm512_setzero_si512();
+      const uint8_t* a = tile.data + r * tile.stride + g * shape.steps * kStep;
+      for (int64_t s = 0; s < steps; ++s)
+        sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), _mm512_loadu_si512(a + s * kStep));
+      sums[g * 16 + r] = _mm512_reduce_add_epi32(sum);
+    }
+  }
+}
+
+// `scratch` holds 16 rows and their sums.
+inline RowTile row_tile(const Matrix& w, int64_t row, const Packed& x, const Geometry& shape, uint8_t* scratch) {
+  const int64_t size = w.form == kBf16 ? 2 : 1;
+  const int64_t used = w.inputs * size, padded = x.padded * size;
+  RowTile tile{&w, row, least(16, w.outputs - row), w.data + row * used, used, nullptr};
+  if (w.form == kInt4) {
+    tile.stride = shape.rows == 8 ? shape.groups * 64 : padded;
+    unpack_int4(w, row, tile.rows, scratch, tile.stride);
+    tile.data = scratch;
+  } else if (tile.rows < 16 || padded != used) {
+    std::memset(scratch, 0, static_cast<size_t>(16 * padded));
+    for (int64_t r = 0; r < tile.rows; ++r)
+      std::memcpy(scratch + r * padded, tile.data + r * used, static_cast<size_t>(used));
+    tile.data = scratch;
+    tile.stride = padded;
+  }
+#ifndef DOVETAIL_AMX
+  if (w.form != kBf16) {
+    int32_t* sums = reinterpret_cast<int32_t*>(scratch + 16 * most(tile.stride, padded));
+    sum_rows(tile, x, shape, sums);
+    tile.sums = sums;
+  }
+#endif
+  return tile;
+}
+
+struct alignas(64) Sums {
+  float f[2][2][16][16];  // [tile of rows][block of tokens][row][token]
+};
+
+// Integer sums of one group into f32: times the tokens' scale and, for int4, the row's.
+inline void scaled(const int32_t* c, const RowTile& tile, const Packed& x, int64_t g, const float* x_scale, bool add, float* to) {
+  const F s = load(x_scale);
+  const bool by_group = tile.weight->form == kInt4;
+  const int64_t groups = x.groups;
+  const float* w_scale = tile.weight->scale + tile.row * groups + g;
+  for (int r = 0; r < 16; ++r) {
+    F v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(c + 16 * r)), s);
+    if (by_group) v = _mm512_mul_ps(v, spread(r < tile.rows ? w_scale[r * groups] : 0.0f));
+    store(to + 16 * r, add ? _mm512_add_ps(load(to + 16 * r), v) : v);
+  }
+}
+
+template <int NT, int MT>
+inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape, int64_t block, Sums& sums) {
+  const int64_t bytes = x.padded * (x.form == kBf16 ? 2 : 1) * kLanes;
+  const uint8_t* b = x.data + block * bytes;
+#ifdef DOVETAIL_AMX
+  alignas(64) int32_t c[2][2][16][16];
+  for (int64_t g = 0; g < shape.groups; ++g) {
+    const int64_t steps = steps_of(shape, x, g), from = g * shape.steps;
+    _tile_zero(0);
+    if (MT > 1) _tile_zero(1);
+    if (NT > 1) _tile_zero(2);
+    if (NT > 1 && MT > 1) _tile_zero(3);
+    for (int64_t s = from; s < from + steps; ++s) {
+      _tile_loadd(4, tile[0].data + s * kStep, tile[0].stride);
+      if (NT > 1) _tile_loadd(5, tile[1].data + s * kStep, tile[1].stride);
+      _tile_loadd(6, b + s * shape.b_step, 64);
+      if (MT > 1) _tile_loadd(7, b + bytes + s * shape.b_step, 64);
+      if (x.form == kBf16) {
+        _tile_dpbf16ps(0, 4, 6);
+        if (MT > 1) _tile_dpbf16ps(1, 4, 7);
+        if (NT > 1) _tile_dpbf16ps(2, 5, 6);
+        if (NT > 1 && MT > 1) _tile_dpbf16ps(3, 5, 7);
+      } else {
+        _tile_dpbssd(0, 4, 6);
+        if (MT > 1) _tile_dpbssd(1, 4, 7);
+        if (NT > 1) _tile_dpbssd(2, 5, 6);
+        if (NT > 1 && MT > 1) _tile_dpbssd(3, 5, 7);
+      }
+    }
+    void* to = x.form == kBf16 ? static_cast<void*>(sums.f) : static_cast<void*>(c);
+    _tile_stored(0, to, 64);
+    if (MT > 1) _tile_stored(1, static_cast<char*>(to) + 1024, 64);
+    if (NT > 1) _tile_stored(2, static_cast<char*>(to) + 2048, 64);
+    if (NT > 1 && MT > 1) _tile_stored(3, static_cast<char*>(to) + 3072, 64);
+    if (x.form == kBf16) return;
+    for (int i = 0; i < NT; ++i)
+      for (int j = 0; j < MT; ++j)
+        scaled(c[i][j][0], tile[i], x, g, x.scale + ((block + j) * shape.groups + g) * kLanes, g > 0, sums.f[i][j][0]);
+  }
+#else
+  alignas(64) int32_t c[16][16];
+  for (int i = 0; i < NT; ++i) {
+    for (int j = 0; j < MT; ++j) {
+      if (x.form == kBf16) {
+        tile_bf16(sums.f[i][j][0], tile[i].data, tile[i].stride, b + j * bytes, shape.steps, false);
+        continue;
+      }
+      for (int64_t g = 0; g < shape.groups; ++g) {
+        const int64_t from = g * shape.steps;
+        tile_i8(c[0], tile[i].data + from * kStep, tile[i].stride, b + j * bytes + from * shape.b_step, shape.b_step,
+                shape.rows, steps_of(shape, x, g), tile[i].sums + g * 16);
+        scaled(c[0], tile[i], x, g, x.scale + ((block + j) * shape.groups + g) * kLanes, g > 0, sums.f[i][j][0]);
+      }
+    }
+  }
+#endif
+}
+
+// What is left to do for each row: the scale of an int8 row, the bias.
+inline void finish_rows(const RowTile& tile, float* sums) {
+  const Matrix& w = *tile.weight;
+  for (int r = 0; r < tile.rows; ++r) {
+    F v = load(sums + 16 * r);
+    if (w.form == kInt8) v = _mm512_mul_ps(v, spread(w.scale[tile.row + r]));
+    if (w.bias != nullptr) v = _mm512_add_ps(v, spread(w.bias[tile.row + r]));
+    store(sums + 16 * r, v);
+  }
+}
+
+inline void put(const float* sums, const RowTile& tile, const Product& p, int64_t block) {
+  Z r[16];
+  for (int i = 0; i < 16; ++i) r[i] = _mm512_castps_si512(load(sums + 16 * i));
+  transpose(r);
+  const __mmask16 valid = first(tile.rows);
+  const int64_t tokens = least(kLanes, p.x->tokens - block * kLanes);
+  for (int64_t t = 0; t < tokens; ++t) {
+    float* out = p.out.data + (block * kLanes + t) * p.out.stride + tile.row;
+    F v = _mm512_castsi512_ps(r[t]);
+    if (p.add) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(valid, out));
+    _mm512_mask_storeu_ps(out, valid, v);
+  }
+}
+
+inline void finish(const Product& p, const RowTile* tile, int tiles, int blocks, int64_t block, Sums& sums) {
+  for (int j = 0; j < blocks; ++j) {
+    for (int i = 0; i < tiles; ++i) finish_rows(tile[i], sums.f[i][j][0]);
+    if (p.second != nullptr) {
+      for (int r = 0; r < 16; ++r) {
+        const F gate = activate(load(sums.f[0][j][r]), p.activation);
+        store(sums.f[0][j][r], _mm512_mul_ps(gate, load(sums.f[1][j][r])));
+      }
+    }
+    for (int i = 0; i < (p.second != nullptr ? 1 : tiles); ++i) put(sums.f[i][j][0], tile[i], p, block + j);
+  }
+}
+
+inline int64_t tile_bytes(int64_t inputs) {  // 16 rows, padded, and their sums
+  const int64_t widest = round_up(most(inputs * 2, 1), 64) * 16;
+  return widest + round_up(inputs / 32 + 1, 16) * 64 + 64;
+}
+
+int64_t scratch_bytes(int64_t inputs) { return 2 * tile_bytes(inputs) + round_up(inputs * 4 + 64, 64) + (64 << 10); }
+
+// Weight rows first to last, a multiple of 32 apart (16 with `second`), of token blocks token_block on.
+void product(const Product& p, int64_t first, int64_t last, int64_t token_block, int64_t token_blocks, uint8_t* scratch) {
+  const Packed& x = *p.x;
+  if (x.rows) return few(p, first, last);
+  const Geometry shape = geometry(x);
+  Sums sums;
+  const int64_t rows = p.second != nullptr ? 16 : 32;
+  for (int64_t n = first; n < last; n += rows) {
+    RowTile tile[2];
+    int tiles = 1;
+    tile[0] = row_tile(*p.weight, n, x, shape, scratch);
+    if (p.second != nullptr || n + 16 < last) {
+      const Matrix& other = p.second != nullptr ? *p.second : *p.weight;
+      tile[tiles++] = row_tile(other, p.second != nullptr ? n : n + 16, x, shape, scratch + tile_bytes(x.inputs));
+    }
+    int64_t block = token_block;
+    const int64_t end = token_block + token_blocks;
+    for (; block + 1 < end; block += 2) {
+      tiles == 2 ? multiply<2, 2>(tile, x, shape, block, sums) : multiply<1, 2>(tile, x, shape, block, sums);
+      finish(p, tile, tiles, 2, block, sums);
+    }
+    if (block < end) {
+      tiles == 2 ? multiply<2, 1>(tile, x, shape, block, sums) : multiply<1, 1>(tile, x, shape, block, sums);
+      finish(p, tile, tiles, 1, block, sums);
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,337 @@
+#include "program.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+namespace dovetail {
+
+namespace {
+
+int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+constexpr int64_t kResident = 1 << 20;  // bytes of packed tokens that stay in a core's second-level cache
+
+}  // namespace
+
+Program::Memory::~Memory() { std::free(data); }
+
+bool Program::Memory::grow(int64_t wanted) {
+  if (wanted <= bytes) return true;
+  wanted = round_up(wanted, 4096);
+  std::free(data);
+  data = static_cast<uint8_t*>(std::aligned_alloc(4096, static_cast<size_t>(wanted)));
+  bytes = data == nullptr ? 0 : wanted;
+  if (data != nullptr) std::memset(data, 0, static_cast<size_t>(wanted));
+  return data != nullptr;
+}
+
+Program::Program(const Kernels& kernels, int threads, int few, const Plan& plan)
+    : kernels_(kernels),
+      pool_(threads, kernels.enter, kernels.leave),
+      few_(few),
+      steps_(plan.steps, plan.steps + plan.num_steps),
+      values_(plan.values, plan.values + plan.num_values),
+      matrices_(plan.matrices, plan.matrices + plan.num_matrices),
+      specs_(plan.packed, plan.packed + plan.num_packed),
+      slot_widths_(plan.slot_widths, plan.slot_widths + plan.num_slots),
+      slot_outputs_(plan.slot_outputs, plan.slot_outputs + plan.num_slots),
+      layers_(static_cast<size_t>(plan.num_layers)),
+      slots_(static_cast<size_t>(plan.num_slots)),
+      packed_(static_cast<size_t>(plan.num_packed)),
+      scratch_(static_cast<size_t>(threads)) {
+  leader_ = std::thread([this] { lead(); });
+}
+
+Program::~Program() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  leader_.join();
+}
+
+void Program::set_layer(int64_t layer, void* keys, void* values) { layers_[static_cast<size_t>(layer)] = {keys, values}; }
+
+bool Program::reserve(int64_t tokens, int64_t outputs) {
+  bool enough = true;
+  for (size_t i = 0; i < slots_.size(); ++i)
+    enough = enough && slots_[i].grow((slot_outputs_[i] ? outputs : tokens) * slot_widths_[i] * 4 + 64);
+  int64_t widest = 512;
+  for (size_t i = 0; i < packed_.size(); ++i) {
+    const PackedSpec& spec = specs_[i];
+    const int64_t blocks = round_up(spec.outputs ? outputs : tokens, kLanes);
+    // numbers (f32 for few tokens), scales and sums of at most one per 32 inputs, and what a last tile reads beyond
+    const int64_t bytes = std::max(blocks * 2, few_ * 4) * round_up(spec.inputs, 64);
+    const int64_t groups = spec.group == 0 ? 1 : (spec.inputs + spec.group - 1) / spec.group;
+    enough = enough && packed_[i].grow(bytes + 2 * blocks * groups * 4 + 4096);
+    widest = std::max(widest, spec.inputs);
+  }
+  for (Memory& memory : scratch_) enough = enough && memory.grow(kernels_.scratch_bytes(widest) + (256 << 10));
+  return enough;
+}
+
+bool Program::start(const Inputs& inputs) {
+  wait();
+  if (!reserve(inputs.num_tokens, inputs.num_outputs)) return false;
+  std::lock_guard lock(mutex_);
+  in_ = inputs;
+  asked_ = busy_ = true;
+  changed_.notify_all();
+  return true;
+}
+
+void Program::wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return !busy_; });
+}
+
+bool Program::done() {
+  std::lock_guard lock(mutex_);
+  return !busy_;
+}
+
+void Program::lead() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return asked_ || stop_; });
+    if (stop_) return;
+    asked_ = false;
+    lock.unlock();
+    run();
+    lock.lock();
+    busy_ = false;
+    changed_.notify_all();
+  }
+}
+
+void Program::run() {
+  pool_.begin();
+  piece_rows_ = 0;
+  for (const Step& s : steps_) {
+    switch (s.op) {
+      case kEmbed: embed(s); break;
+      case kPack: pack(s); break;
+      case kProduct: product(s); break;
+      case kNorm: norm(s); break;
+      case kRopeTable: rope_table(s); break;
+      case kRope: rope(s); break;
+      case kAttention: attention(s); break;
+      case kActivate: activate(s); break;
+      case kTakeRows: take_rows(s); break;
+      default: elementwise(s);
+    }
+  }
+  pool_.end();
+}
+
+Rows Program::rows(int32_t value) const {
+  const Value& v = values_[static_cast<size_t>(value)];
+  if (v.slot < 0) return {in_.results[-1 - v.slot], v.width};
+  const size_t slot = static_cast<size_t>(v.slot);
+  return {reinterpret_cast<float*>(slots_[slot].data) + v.offset, slot_widths_[slot]};
+}
+
+Packed Program::packed(int32_t index) const {
+  const PackedSpec& spec = specs_[static_cast<size_t>(index)];
+  Packed p{};
+  p.data = packed_[static_cast<size_t>(index)].data;
+  p.tokens = spec.outputs ? in_.num_outputs : in_.num_tokens;
+  p.inputs = spec.inputs;
+  p.form = spec.form;
+  p.weight_group = spec.weight_group;
+  p.rows = p.tokens <= few_ && !(spec.form == kInt4 && spec.weight_group == 32);
+  p.padded = spec.form == kInt4 ? spec.inputs : round_up(spec.inputs, spec.form == kBf16 ? 32 : 64);
+  p.group = static_cast<int32_t>(spec.group == 0 ? p.padded : spec.group);
+  p.groups = spec.form == kBf16 ? 1 : (p.padded + p.group - 1) / p.group;
+  const int64_t blocks = round_up(p.tokens, kLanes);
+  const int64_t bytes = p.rows ? p.tokens * p.padded * 4 : blocks * p.padded * (spec.form == kBf16 ? 2 : 1);
+  p.scale = reinterpret_cast<float*>(p.data + round_up(bytes + 1024, 64));
+  p.sums = p.scale + blocks * p.groups;
+  return p;
+}
+
+// body(row) for every row, in pieces of some thousand numbers.
+template <typename Body>
+void Program::each_row(int64_t count, int64_t width, Body&& body) {
+  const int64_t piece = std::max<int64_t>(1, (16 << 10) / std::max<int64_t>(1, width));
+  auto some = [&](int64_t index, int) {
+    for (int64_t t = index * piece; t < std::min(count, (index + 1) * piece); ++t) body(t);
+  };
+  pool_.each((count + piece - 1) / piece, some);
+}
+
+void Program::embed(const Step& s) {
+  const Matrix& table = matrices_[static_cast<size_t>(s.matrix[0])];
+  const Rows out = rows(s.out[0]);
+  each_row(in_.num_tokens, table.inputs, [&](int64_t t) { kernels_.embed(table, in_.tokens[t], out.data + t * out.stride); });
+}
+
+void Program::pack(const Step& s) {
+  const Rows x = rows(s.in[0]);
+  Packed to = packed(s.packed);
+  const Norm norm{s.weight, s.scalar[0]};
+  auto block = [&](int64_t index, int thread) { kernels_.pack(x, norm, to, index, scratch(thread)); };
+  if (to.tokens > 0) pool_.each(to.rows ? 1 : (to.tokens + kLanes - 1) / kLanes, block);
+}
+
+// number[0]: add to what is there; number[1]: the second matrix gates the first; number[2]: activation
+void Program::product(const Step& s) {
+  const Packed x = packed(s.packed);
+  if (x.tokens == 0) return;
+  const bool gated = s.number[1] != 0;
+  const int64_t unit = gated ? 16 : 32;
+  Product products[4];
+  int64_t starts[5] = {0}, outputs = 0;
+  int parts = 0;
+  for (int i = 0; i < 4 && s.matrix[i] >= 0; i += gated ? 2 : 1) outputs += matrices_[static_cast<size_t>(s.matrix[i])].outputs;
+  const int64_t rows_each = std::clamp(round_up(outputs / (16 * pool_.threads()) + 1, unit), unit, 16 * unit);
+  for (int i = 0; i < 4 && s.matrix[i] >= 0; i += gated ? 2 : 1) {
+    const Matrix* weight = &matrices_[static_cast<size_t>(s.matrix[i])];
+    const Matrix* second = gated ? &matrices_[static_cast<size_t>(s.matrix[i + 1])] : nullptr;
+    products[parts] = {weight, second, &x, rows(s.out[parts]), static_cast<int32_t>(s.number[0]), static_cast<int32_t>(s.number[2])};
+    starts[parts + 1] = starts[parts] + (weight->outputs + rows_each - 1) / rows_each;
+    ++parts;
+  }
+  const int64_t blocks = (x.tokens + kLanes - 1) / kLanes;
+  const int64_t block_bytes = x.padded * kLanes * (x.form == kBf16 ? 2 : 1);
+  const int64_t at_once = x.rows ? blocks : std::max<int64_t>(2, kResident / block_bytes / 2 * 2);
+  const int64_t tasks = starts[parts], chunks = (blocks + at_once - 1) / at_once;
+  auto some = [&](int64_t index, int thread) {
+    const int64_t chunk = index / tasks, task = index % tasks;
+    int part = 0;
+    while (task >= starts[part + 1]) ++part;
+    const int64_t first = (task - starts[part]) * rows_each;
+    const int64_t last = std::min(first + rows_each, products[part].weight->outputs);
+    const int64_t token_block = chunk * at_once;
+    kernels_.product(products[part], first, last, token_block, std::min(at_once, blocks - token_block), scratch(thread));
+  };
+  pool_.each(tasks * chunks, some);
+}
+
+// number[0] heads of number[1]
+void Program::norm(const Step& s) {
+  const Rows x = rows(s.in[0]), out = rows(s.out[0]);
+  const int64_t heads = s.number[0], width = s.number[1];
+  const Norm norm{s.weight, s.scalar[0]};
+  each_row(count(s.out[0]), heads * width, [&](int64_t t) {
+    for (int64_t h = 0; h < heads; ++h)
+      kernels_.norm(x.data + t * x.stride + h * width, norm, width, out.data + t * out.stride + h * width);
+  });
+}
+
+// number[0] frequencies, scalar[0] the factor; out [T, cos and sin]
+void Program::rope_table(const Step& s) {
+  const Rows out = rows(s.out[0]);
+  const int64_t half = s.number[0];
+  each_row(in_.num_tokens, 16 * half, [&](int64_t t) {
+    float* row = out.data + t * out.stride;
+    for (int64_t i = 0; i < half; ++i) {
+      const float angle = static_cast<float>(in_.positions[t]) * s.weight[i];
+      row[i] = std::cos(angle) * s.scalar[0];
+      row[half + i] = std::sin(angle) * s.scalar[0];
+    }
+  });
+}
+
+// number: heads, width, half, interleaved
+void Program::rope(const Step& s) {
+  const Rows x = rows(s.in[0]), table = rows(s.in[1]), out = rows(s.out[0]);
+  const int64_t heads = s.number[0], width = s.number[1], half = s.number[2];
+  each_row(in_.num_tokens, heads * width, [&](int64_t t) {
+    for (int64_t h = 0; h < heads; ++h)
+      kernels_.rope(x.data + t * x.stride + h * width, table.data + t * table.stride, half, width,
+                    static_cast<int32_t>(s.number[3]), out.data + t * out.stride + h * width);
+  });
+}
+
+// number: heads, kv_heads, key_width, value_width, window; scalar: scale, soft cap
+void Program::attention(const Step& s) {
+  Attention a{};
+  a.keys = static_cast<uint16_t*>(layers_[static_cast<size_t>(s.layer)].first);
+  a.values = static_cast<uint16_t*>(layers_[static_cast<size_t>(s.layer)].second);
+  a.query = rows(s.in[0]);
+  a.key = rows(s.in[1]);
+  a.value = rows(s.in[2]);
+  a.out = rows(s.out[0]);
+  a.starts = in_.row_starts;
+  a.past = in_.past;
+  a.table = in_.tables[s.group];
+  a.table_starts = in_.table_starts[s.group];
+  a.heads = s.number[0];
+  a.kv_heads = s.number[1];
+  a.key_width = s.number[2];
+  a.value_width = s.number[3];
+  a.window = s.number[4];
+  a.scale = s.scalar[0];
+  a.soft_cap = s.scalar[1];
+  const int64_t count = in_.num_rows, share = a.heads / a.kv_heads;
+  constexpr int64_t kPiece = 16;
+  pieces_.assign(1, 0);
+  tiles_.assign(1, 0);
+  for (int64_t r = 0; r < count; ++r) {
+    const int64_t tokens = a.starts[r + 1] - a.starts[r];
+    pieces_.push_back(pieces_.back() + (tokens + kPiece - 1) / kPiece);
+    tiles_.push_back(tiles_.back() + (tokens * share + kLanes - 1) / kLanes);
+  }
+  auto row_of = [](const std::vector<int64_t>& sums, int64_t index) {
+    return std::upper_bound(sums.begin(), sums.end(), index) - sums.begin() - 1;
+  };
+  auto write = [&](int64_t index, int) {
+    const int64_t r = row_of(pieces_, index), from = (index - pieces_[static_cast<size_t>(r)]) * kPiece;
+    const int64_t tokens = a.starts[r + 1] - a.starts[r];
+    kernels_.write_cache(a, r, from, std::min(from + kPiece, tokens));
+  };
+  const int64_t pieces = pieces_.back();
+  if (pieces * kPiece <= 64) {  // not worth a phase
+    for (int64_t i = 0; i < pieces; ++i) write(i, 0);
+  } else {
+    pool_.each(pieces, write);
+  }
+  const int64_t tiles = tiles_.back();
+  auto attend = [&](int64_t index, int thread) {
+    const int64_t back = tiles * a.kv_heads - 1 - index;  // the longest first
+    const int64_t tile = back / a.kv_heads, r = row_of(tiles_, tile);
+    kernels_.attend(a, r, back % a.kv_heads, (tile - tiles_[static_cast<size_t>(r)]) * kLanes, scratch(thread));
+  };
+  pool_.each(tiles * a.kv_heads, attend);
+}
+
+void Program::elementwise(const Step& s) {
+  const bool two = s.op != kScale;
+  const Rows a = rows(s.in[0]), b = two ? rows(s.in[1]) : Rows{nullptr, 0}, out = rows(s.out[0]);
+  const int64_t width = values_[static_cast<size_t>(s.out[0])].width;
+  const float factor = s.scalar[0];
+  each_row(count(s.out[0]), width, [&](int64_t t) {
+    const float *x = a.data + t * a.stride, *y = two ? b.data + t * b.stride : x;
+    float* to = out.data + t * out.stride;
+    if (s.op == kAdd) {
+      for (int64_t k = 0; k < width; ++k) to[k] = x[k] + y[k];
+    } else if (s.op == kMultiply) {
+      for (int64_t k = 0; k < width; ++k) to[k] = x[k] * y[k];
+    } else {
+      for (int64_t k = 0; k < width; ++k) to[k] = x[k] * factor;
+    }
+  });
+}
+
+// number[0]: activation; in[1]: what it is multiplied with, or none
+void Program::activate(const Step& s) {
+  const Rows x = rows(s.in[0]), times = s.in[1] >= 0 ? rows(s.in[1]) : Rows{nullptr, 0}, out = rows(s.out[0]);
+  const int64_t width = values_[static_cast<size_t>(s.out[0])].width;
+  each_row(count(s.out[0]), width, [&](int64_t t) {
+    kernels_.activate(x.data + t * x.stride, times.data == nullptr ? nullptr : times.data + t * times.stride, width,
+                      static_cast<int32_t>(s.number[0]), out.data + t * out.stride);
+  });
+}
+
+void Program::take_rows(const Step& s) {
+  const Rows x = rows(s.in[0]), out = rows(s.out[0]);
+  const int64_t width = values_[static_cast<size_t>(s.out[0])].width;
+  for (int64_t n = 0; n < in_.num_outputs; ++n)
+    std::memcpy(out.data + n * out.stride, x.data + in_.outputs[n] * x.stride, static_cast<size_t>(width) * 4);
+}
+
+}  // namespace dovetail
