@@ -114,6 +114,7 @@ def open_library(path: Path) -> ctypes.CDLL:
         "start": (c_int, (c_void_p, POINTER(Inputs))),
         "wait": (None, (c_void_p,)),
         "done": (c_int, (c_void_p,)),
+        "spent": (None, (c_void_p, POINTER(c_int64), c_int)),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, f"dovetail_{name}")

@@ -83,6 +83,12 @@ class Engine:
     def done(self) -> bool:
         return self._program is None or bool(self._library.dovetail_done(self._program))
 
+    def spent(self) -> dict[str, float]:
+        """Seconds spent in each op since the engine was made."""
+        numbers = (ctypes.c_int64 * len(bindings.OPS))()
+        self._library.dovetail_spent(self._program, numbers, len(numbers))
+        return {op: 1e-9 * value for op, value in zip(bindings.OPS, numbers, strict=True)}
+
     def close(self) -> None:
         """End its threads and give its memory back. Twice does no harm."""
         if self._program is not None:

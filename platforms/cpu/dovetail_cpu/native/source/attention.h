@@ -83,19 +83,22 @@ struct Running {  // per column
 
 // Scores [keys][16] to weights as pairs of bf16 [keys / 2][16]; returns what earlier sums must be multiplied by.
 inline F soften(float* scores, int64_t keys, Running& run, uint8_t* weights) {
-  F largest = run.largest;
-  for (int64_t k = 0; k < keys; ++k) largest = _mm512_max_ps(largest, load(scores + 16 * k));
+  F top[4] = {run.largest, run.largest, run.largest, run.largest};
+  for (int64_t k = 0; k < keys; k += 4)
+    for (int i = 0; i < 4; ++i) top[i] = _mm512_max_ps(top[i], load(scores + 16 * (k + i)));
+  const F largest = _mm512_max_ps(_mm512_max_ps(top[0], top[1]), _mm512_max_ps(top[2], top[3]));
   // a column that sees nothing yet keeps -inf, whose differences would be NaN
   const F base = _mm512_max_ps(largest, spread(-1e30f));
   const F fade = exp2(_mm512_sub_ps(run.largest, base));
-  F sum = _mm512_setzero_ps();
+  F sum = _mm512_setzero_ps(), more = _mm512_setzero_ps();
   for (int64_t k = 0; k < keys; k += 2) {
     const F low = exp2(_mm512_sub_ps(load(scores + 16 * k), base));
     const F high = exp2(_mm512_sub_ps(load(scores + 16 * k + 16), base));
-    sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
+    sum = _mm512_add_ps(sum, low);
+    more = _mm512_add_ps(more, high);
     _mm512_storeu_si512(weights + 32 * k, pairs_bf16(low, high));
   }
-  run.sum = _mm512_fmadd_ps(run.sum, fade, sum);
+  run.sum = _mm512_fmadd_ps(run.sum, fade, _mm512_add_ps(sum, more));
   run.largest = largest;
   return fade;
 }
@@ -114,6 +117,71 @@ inline void mask(const Attention& a, Z positions, int64_t from, int64_t keys, fl
 inline void cap(float soft_cap, int64_t keys, float* scores) {  // scores are times log2(e)
   const F limit = spread(soft_cap * 1.44269504f), inverse = spread(1.0f / (soft_cap * 1.44269504f));
   for (int64_t k = 0; k < keys; ++k) store(scores + 16 * k, _mm512_mul_ps(limit, tanh(_mm512_mul_ps(load(scores + 16 * k), inverse))));
+}
+
+// scores[32 * blocks][16] = keys . queries
+inline void score(const Attention& a, const Widths& w, const int32_t* table, int64_t head, int64_t blocks, const uint8_t* queries,
+                  float* scores) {
+#ifdef DOVETAIL_AMX
+  if (w.key == 64) {  // the usual width: the queries stay in two tiles
+    _tile_loadd(6, queries, 64);
+    _tile_loadd(7, queries + kTile, 64);
+    for (int64_t b = 0; b < blocks; ++b) {
+      const uint8_t* k = key_block(a, w, table[b], head);
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_loadd(2, k, 128);
+      _tile_loadd(3, k + 2048, 128);
+      _tile_dpbf16ps(0, 2, 6);
+      _tile_dpbf16ps(1, 3, 6);
+      _tile_loadd(4, k + 64, 128);
+      _tile_loadd(5, k + 2048 + 64, 128);
+      _tile_dpbf16ps(0, 4, 7);
+      _tile_dpbf16ps(1, 5, 7);
+      _tile_stored(0, scores + b * 512, 64);
+      _tile_stored(1, scores + b * 512 + 256, 64);
+    }
+    return;
+  }
+#endif
+  for (int64_t b = 0; b < blocks; ++b) {
+    const uint8_t* k = key_block(a, w, table[b], head);
+    for (int64_t half = 0; half < 2; ++half)
+      tile_bf16(scores + (b * kBlock + half * 16) * 16, k + half * 32 * w.key, 2 * w.key, queries, w.key / 32, false);
+  }
+}
+
+// sums[Dv][16] += values . weights, over 32 * blocks tokens
+inline void gather(const Attention& a, const Widths& w, const int32_t* table, int64_t head, int64_t blocks, const uint8_t* weights,
+                   float* sums) {
+  int64_t d = 0;
+#ifdef DOVETAIL_AMX
+  for (; d + 64 <= w.value; d += 64) {
+    _tile_loadd(0, sums + 16 * d, 64);
+    _tile_loadd(1, sums + 16 * d + 256, 64);
+    _tile_loadd(2, sums + 16 * d + 512, 64);
+    _tile_loadd(3, sums + 16 * d + 768, 64);
+    for (int64_t b = 0; b < blocks; ++b) {
+      const uint8_t* v = value_block(a, w, table[b], head) + d * 64;
+      _tile_loadd(6, weights + b * kTile, 64);
+      _tile_loadd(4, v, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(5, v + kTile, 64);
+      _tile_dpbf16ps(1, 5, 6);
+      _tile_loadd(4, v + 2 * kTile, 64);
+      _tile_dpbf16ps(2, 4, 6);
+      _tile_loadd(5, v + 3 * kTile, 64);
+      _tile_dpbf16ps(3, 5, 6);
+    }
+    _tile_stored(0, sums + 16 * d, 64);
+    _tile_stored(1, sums + 16 * d + 256, 64);
+    _tile_stored(2, sums + 16 * d + 512, 64);
+    _tile_stored(3, sums + 16 * d + 768, 64);
+  }
+#endif
+  for (; d < w.value; d += 16)
+    for (int64_t b = 0; b < blocks; ++b)
+      tile_bf16(sums + 16 * d, value_block(a, w, table[b], head) + d * 64, 64, weights + b * kTile, 1, true);
 }
 
 inline void put_columns(const Attention& a, int64_t row, int64_t kv_head, int64_t column, int64_t columns, F sum, float* sums) {
@@ -153,20 +221,13 @@ void attend(const Attention& a, int64_t row, int64_t kv_head, int64_t column, ui
   const int64_t start = a.window > 0 ? most(0, oldest - a.window + 1) / kBlock * kBlock : 0;
   for (int64_t from = start; from <= newest; from += kKeys) {
     const int64_t blocks = least(kKeys / kBlock, newest / kBlock - from / kBlock + 1), keys = blocks * kBlock;
-    for (int64_t b = 0; b < blocks; ++b) {
-      const uint8_t* k = key_block(a, w, table[from / kBlock + b], kv_head);
-      for (int64_t half = 0; half < 2; ++half)
-        tile_bf16(scores + (b * kBlock + half * 16) * 16, k + half * 32 * w.key, 2 * w.key, queries, w.key / 32, false);
-    }
+    score(a, w, table + from / kBlock, kv_head, blocks, queries, scores);
     if (a.soft_cap > 0) cap(a.soft_cap, keys, scores);
     if (from + keys - 1 > oldest || a.window > 0) mask(a, positions, from, keys, scores);
     const F fade = soften(scores, keys, run, weights);
     if (from > start && _mm512_cmpneq_epi32_mask(_mm512_castps_si512(fade), _mm512_castps_si512(spread(1.0f))))
       for (int64_t d = 0; d < w.value; ++d) store(sums + 16 * d, _mm512_mul_ps(load(sums + 16 * d), fade));
-    for (int64_t b = 0; b < blocks; ++b) {
-      const uint8_t* v = value_block(a, w, table[from / kBlock + b], kv_head);
-      for (int64_t d = 0; d < w.value; d += 16) tile_bf16(sums + 16 * d, v + d * 64, 64, weights + b * kTile, 1, true);
-    }
+    gather(a, w, table + from / kBlock, kv_head, blocks, weights, sums);
   }
   put_columns(a, row, kv_head, column, columns, run.sum, sums);
 }

@@ -74,3 +74,8 @@ EXPORT int dovetail_reserve(Program* program, int64_t tokens, int64_t outputs) {
 EXPORT int dovetail_start(Program* program, const Inputs* inputs) { return program->start(*inputs); }
 EXPORT void dovetail_wait(Program* program) { program->wait(); }
 EXPORT int dovetail_done(Program* program) { return program->done(); }
+
+// Nanoseconds spent in each op since the program was made.
+EXPORT void dovetail_spent(Program* program, int64_t* out, int count) {
+  for (int op = 0; op < count; ++op) out[op] = program->spent()[op];
+}

@@ -15,6 +15,7 @@ struct RowTile {
   const uint8_t* data;   // i8 or bf16
   int64_t stride;        // bytes between rows
   const int32_t* sums;   // [groups][16] of i8 rows, where tiles are vectors
+  alignas(64) float scale[16], bias[16];  // of the rows; 1 and 0 where there is none
 };
 
 struct Geometry {
@@ -81,55 +82,69 @@ inline void sum_rows(const RowTile& tile, const Packed& x, const Geometry& shape
   }
 }
 
-// `scratch` holds 16 rows and their sums.
-inline RowTile row_tile(const Matrix& w, int64_t row, const Packed& x, const Geometry& shape, uint8_t* scratch) {
+// `scratch` holds 16 rows and their sums. Rows that many tokens follow are copied there: their lines then neither share
+// a cache set, as rows a power of two apart do, nor lie across two lines.
+inline void take_rows(const Matrix& w, int64_t row, const Packed& x, const Geometry& shape, bool copy, uint8_t* scratch,
+                      RowTile& tile) {
   const int64_t size = w.form == kBf16 ? 2 : 1;
   const int64_t used = w.inputs * size, padded = x.padded * size;
-  RowTile tile{&w, row, least(16, w.outputs - row), w.data + row * used, used, nullptr};
+  tile.weight = &w;
+  tile.row = row;
+  tile.rows = least(16, w.outputs - row);
+  tile.data = w.data + row * used;
+  tile.stride = used;
   if (w.form == kInt4) {
     tile.stride = shape.rows == 8 ? shape.groups * 64 : padded;
     unpack_int4(w, row, tile.rows, scratch, tile.stride);
     tile.data = scratch;
-  } else if (tile.rows < 16 || padded != used) {
-    std::memset(scratch, 0, static_cast<size_t>(16 * padded));
-    for (int64_t r = 0; r < tile.rows; ++r)
-      std::memcpy(scratch + r * padded, tile.data + r * used, static_cast<size_t>(used));
+  } else if (copy || tile.rows < 16 || padded != used) {
+    tile.stride = padded + 64;
+    for (int64_t r = 0; r < 16; ++r) {
+      const int64_t length = r < tile.rows ? used : 0;
+      std::memcpy(scratch + r * tile.stride, tile.data + r * used, static_cast<size_t>(length));
+      std::memset(scratch + r * tile.stride + length, 0, static_cast<size_t>(padded - length));
+    }
     tile.data = scratch;
-    tile.stride = padded;
+  }
+  for (int r = 0; r < 16; ++r) {
+    tile.scale[r] = w.form == kInt8 && r < tile.rows ? w.scale[row + r] : 1.0f;
+    tile.bias[r] = w.bias != nullptr && r < tile.rows ? w.bias[row + r] : 0.0f;
   }
 #ifndef DOVETAIL_AMX
   if (w.form != kBf16) {
-    int32_t* sums = reinterpret_cast<int32_t*>(scratch + 16 * most(tile.stride, padded));
+    int32_t* sums = reinterpret_cast<int32_t*>(scratch + 16 * most(tile.stride, padded + 64));
     sum_rows(tile, x, shape, sums);
     tile.sums = sums;
   }
 #endif
-  return tile;
 }
 
-struct alignas(64) Sums {
-  float f[2][2][16][16];  // [tile of rows][block of tokens][row][token]
+struct alignas(64) Sums {  // [tile of rows][block of tokens][row][token]
+  float f[2][2][16][16];
+  int32_t i[2][2][16][16];  // where one group is all there is, or of the group at hand
 };
 
 // Integer sums of one group into f32: times the tokens' scale and, for int4, the row's.
 inline void scaled(const int32_t* c, const RowTile& tile, const Packed& x, int64_t g, const float* x_scale, bool add, float* to) {
   const F s = load(x_scale);
-  const bool by_group = tile.weight->form == kInt4;
-  const int64_t groups = x.groups;
-  const float* w_scale = tile.weight->scale + tile.row * groups + g;
+  alignas(64) float row_scale[16];
+  for (int r = 0; r < 16; ++r)
+    row_scale[r] = tile.weight->form == kInt4 && r < tile.rows ? tile.weight->scale[(tile.row + r) * x.groups + g] : 1.0f;
   for (int r = 0; r < 16; ++r) {
-    F v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(c + 16 * r)), s);
-    if (by_group) v = _mm512_mul_ps(v, spread(r < tile.rows ? w_scale[r * groups] : 0.0f));
-    store(to + 16 * r, add ? _mm512_add_ps(load(to + 16 * r), v) : v);
+    const F v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(c + 16 * r)), s);
+    const F before = add ? load(to + 16 * r) : _mm512_setzero_ps();
+    store(to + 16 * r, _mm512_fmadd_ps(v, spread(row_scale[r]), before));
   }
 }
+
+// Whether the integer sums are left as they are, to be scaled when they are put away.
+inline bool whole(const Packed& x) { return x.form == kInt8 && x.groups == 1; }
 
 template <int NT, int MT>
 inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape, int64_t block, Sums& sums) {
   const int64_t bytes = x.padded * (x.form == kBf16 ? 2 : 1) * kLanes;
   const uint8_t* b = x.data + block * bytes;
 #ifdef DOVETAIL_AMX
-  alignas(64) int32_t c[2][2][16][16];
   for (int64_t g = 0; g < shape.groups; ++g) {
     const int64_t steps = steps_of(shape, x, g), from = g * shape.steps;
     _tile_zero(0);
@@ -153,18 +168,17 @@ inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape
         if (NT > 1 && MT > 1) _tile_dpbssd(3, 5, 7);
       }
     }
-    void* to = x.form == kBf16 ? static_cast<void*>(sums.f) : static_cast<void*>(c);
+    void* to = x.form == kBf16 ? static_cast<void*>(sums.f) : static_cast<void*>(sums.i);
     _tile_stored(0, to, 64);
     if (MT > 1) _tile_stored(1, static_cast<char*>(to) + 1024, 64);
     if (NT > 1) _tile_stored(2, static_cast<char*>(to) + 2048, 64);
     if (NT > 1 && MT > 1) _tile_stored(3, static_cast<char*>(to) + 3072, 64);
-    if (x.form == kBf16) return;
+    if (x.form == kBf16 || whole(x)) return;
     for (int i = 0; i < NT; ++i)
       for (int j = 0; j < MT; ++j)
-        scaled(c[i][j][0], tile[i], x, g, x.scale + ((block + j) * shape.groups + g) * kLanes, g > 0, sums.f[i][j][0]);
+        scaled(sums.i[i][j][0], tile[i], x, g, x.scale + ((block + j) * shape.groups + g) * kLanes, g > 0, sums.f[i][j][0]);
   }
 #else
-  alignas(64) int32_t c[16][16];
   for (int i = 0; i < NT; ++i) {
     for (int j = 0; j < MT; ++j) {
       if (x.form == kBf16) {
@@ -173,55 +187,71 @@ inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape
       }
       for (int64_t g = 0; g < shape.groups; ++g) {
         const int64_t from = g * shape.steps;
-        tile_i8(c[0], tile[i].data + from * kStep, tile[i].stride, b + j * bytes + from * shape.b_step, shape.b_step,
+        tile_i8(sums.i[i][j][0], tile[i].data + from * kStep, tile[i].stride, b + j * bytes + from * shape.b_step, shape.b_step,
                 shape.rows, steps_of(shape, x, g), tile[i].sums + g * 16);
-        scaled(c[0], tile[i], x, g, x.scale + ((block + j) * shape.groups + g) * kLanes, g > 0, sums.f[i][j][0]);
+        if (!whole(x)) scaled(sums.i[i][j][0], tile[i], x, g, x.scale + ((block + j) * shape.groups + g) * kLanes, g > 0, sums.f[i][j][0]);
       }
     }
   }
 #endif
 }
 
-// What is left to do for each row: the scale of an int8 row, the bias.
-inline void finish_rows(const RowTile& tile, float* sums) {
-  const Matrix& w = *tile.weight;
-  for (int r = 0; r < tile.rows; ++r) {
-    F v = load(sums + 16 * r);
-    if (w.form == kInt8) v = _mm512_mul_ps(v, spread(w.scale[tile.row + r]));
-    if (w.bias != nullptr) v = _mm512_add_ps(v, spread(w.bias[tile.row + r]));
-    store(sums + 16 * r, v);
+// Sums of 16 rows and tokens as they are meant: scales and bias applied.
+inline void finished(const RowTile& tile, const Packed& x, const Sums& sums, int i, int j, int64_t block, F v[16]) {
+  if (whole(x)) {
+    const F s = load(x.scale + (block + j) * kLanes);
+    for (int r = 0; r < 16; ++r)
+      v[r] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums.i[i][j][r])), s);
+  } else {
+    for (int r = 0; r < 16; ++r) v[r] = load(sums.f[i][j][r]);
   }
+  for (int r = 0; r < 16; ++r) v[r] = _mm512_fmadd_ps(v[r], spread(tile.scale[r]), spread(tile.bias[r]));
 }
 
-inline void put(const float* sums, const RowTile& tile, const Product& p, int64_t block) {
+inline void put(F v[16], const RowTile& tile, const Product& p, int64_t block) {
   Z r[16];
-  for (int i = 0; i < 16; ++i) r[i] = _mm512_castps_si512(load(sums + 16 * i));
+  for (int i = 0; i < 16; ++i) r[i] = _mm512_castps_si512(v[i]);
   transpose(r);
-  const __mmask16 valid = first(tile.rows);
   const int64_t tokens = least(kLanes, p.x->tokens - block * kLanes);
-  for (int64_t t = 0; t < tokens; ++t) {
-    float* out = p.out.data + (block * kLanes + t) * p.out.stride + tile.row;
-    F v = _mm512_castsi512_ps(r[t]);
-    if (p.add) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(valid, out));
-    _mm512_mask_storeu_ps(out, valid, v);
+  float* out = p.out.data + block * kLanes * p.out.stride + tile.row;
+  if (tokens == kLanes && tile.rows == 16) {
+    for (int t = 0; t < 16; ++t) {
+      F value = _mm512_castsi512_ps(r[t]);
+      if (p.add) value = _mm512_add_ps(value, load(out + t * p.out.stride));
+      store(out + t * p.out.stride, value);
+    }
+    return;
+  }
+  const __mmask16 valid = first(tile.rows);
+  for (int64_t t = 0; t < tokens; ++t, out += p.out.stride) {
+    F value = _mm512_castsi512_ps(r[t]);
+    if (p.add) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(valid, out));
+    _mm512_mask_storeu_ps(out, valid, value);
   }
 }
 
-inline void finish(const Product& p, const RowTile* tile, int tiles, int blocks, int64_t block, Sums& sums) {
+inline void finish(const Product& p, const RowTile* tile, int tiles, int blocks, int64_t block, const Sums& sums) {
   for (int j = 0; j < blocks; ++j) {
-    for (int i = 0; i < tiles; ++i) finish_rows(tile[i], sums.f[i][j][0]);
+    F v[16];
+    finished(tile[0], *p.x, sums, 0, j, block, v);
     if (p.second != nullptr) {
-      for (int r = 0; r < 16; ++r) {
-        const F gate = activate(load(sums.f[0][j][r]), p.activation);
-        store(sums.f[0][j][r], _mm512_mul_ps(gate, load(sums.f[1][j][r])));
+      F up[16];
+      finished(tile[1], *p.x, sums, 1, j, block, up);
+      if (p.activation == kSilu) {
+        for (int r = 0; r < 16; ++r) v[r] = _mm512_mul_ps(_mm512_mul_ps(v[r], sigmoid(v[r])), up[r]);
+      } else {
+        for (int r = 0; r < 16; ++r) v[r] = _mm512_mul_ps(activate(v[r], p.activation), up[r]);
       }
     }
-    for (int i = 0; i < (p.second != nullptr ? 1 : tiles); ++i) put(sums.f[i][j][0], tile[i], p, block + j);
+    put(v, tile[0], p, block + j);
+    if (p.second != nullptr || tiles == 1) continue;
+    finished(tile[1], *p.x, sums, 1, j, block, v);
+    put(v, tile[1], p, block + j);
   }
 }
 
 inline int64_t tile_bytes(int64_t inputs) {  // 16 rows, padded, and their sums
-  const int64_t widest = round_up(most(inputs * 2, 1), 64) * 16;
+  const int64_t widest = (round_up(most(inputs * 2, 1), 64) + 64) * 16;
   return widest + round_up(inputs / 32 + 1, 16) * 64 + 64;
 }
 
@@ -234,13 +264,14 @@ void product(const Product& p, int64_t first, int64_t last, int64_t token_block,
   const Geometry shape = geometry(x);
   Sums sums;
   const int64_t rows = p.second != nullptr ? 16 : 32;
+  const bool copy = token_blocks >= 4;
   for (int64_t n = first; n < last; n += rows) {
     RowTile tile[2];
     int tiles = 1;
-    tile[0] = row_tile(*p.weight, n, x, shape, scratch);
+    take_rows(*p.weight, n, x, shape, copy, scratch, tile[0]);
     if (p.second != nullptr || n + 16 < last) {
       const Matrix& other = p.second != nullptr ? *p.second : *p.weight;
-      tile[tiles++] = row_tile(other, p.second != nullptr ? n : n + 16, x, shape, scratch + tile_bytes(x.inputs));
+      take_rows(other, p.second != nullptr ? n : n + 16, x, shape, copy, scratch + tile_bytes(x.inputs), tile[tiles++]);
     }
     int64_t block = token_block;
     const int64_t end = token_block + token_blocks;

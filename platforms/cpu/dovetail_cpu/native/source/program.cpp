@@ -1,6 +1,7 @@
 #include "program.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -110,6 +111,7 @@ void Program::lead() {
 void Program::run() {
   pool_.begin();
   piece_rows_ = 0;
+  auto before = std::chrono::steady_clock::now();
   for (const Step& s : steps_) {
     switch (s.op) {
       case kEmbed: embed(s); break;
@@ -123,6 +125,9 @@ void Program::run() {
       case kTakeRows: take_rows(s); break;
       default: elementwise(s);
     }
+    const auto now = std::chrono::steady_clock::now();
+    spent_[s.op] += std::chrono::nanoseconds(now - before).count();
+    before = now;
   }
   pool_.end();
 }

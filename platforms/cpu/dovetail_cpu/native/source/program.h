@@ -63,6 +63,7 @@ class Program {
   bool start(const Inputs& inputs);
   void wait();
   bool done();
+  const int64_t* spent() const { return spent_; }  // nanoseconds per op since it was made
 
  private:
   struct Memory {
@@ -109,6 +110,7 @@ class Program {
   std::vector<int64_t> pieces_, tiles_;  // of rows, summed up
   int64_t piece_rows_ = 0;
 
+  int64_t spent_[16] = {};
   Inputs in_{};
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -41,7 +41,11 @@ inline F exp2(F x) {
 
 inline F exp(F x) { return exp2(_mm512_mul_ps(x, spread(1.44269504f))); }
 
-inline F sigmoid(F x) { return _mm512_div_ps(spread(1.0f), _mm512_add_ps(spread(1.0f), exp(_mm512_sub_ps(_mm512_setzero_ps(), x)))); }
+inline F sigmoid(F x) {  // 1 / (1 + e^-x); the reciprocal by one step of Newton from 14 bits
+  const F y = _mm512_add_ps(spread(1.0f), exp(_mm512_min_ps(spread(87.0f), _mm512_sub_ps(_mm512_setzero_ps(), x))));
+  const F r = _mm512_rcp14_ps(y);
+  return _mm512_mul_ps(r, _mm512_fnmadd_ps(y, r, spread(2.0f)));
+}
 
 inline F tanh(F x) {  // 2 sigmoid(2x) - 1
   return _mm512_fmsub_ps(spread(2.0f), sigmoid(_mm512_add_ps(x, x)), spread(1.0f));
@@ -96,8 +100,14 @@ inline Z rounded_bf16(F x) {  // nearest even, in the upper half of each lane
 
 // bf16 of `low` and `high` side by side in each lane
 inline Z pairs_bf16(F low, F high) {
+#ifdef __AVX512BF16__
+  const Z both = reinterpret_cast<Z>(_mm512_cvtne2ps_pbh(high, low));
+  const Z order = _mm512_add_epi32(_mm512_set1_epi32(0x00100000), _mm512_mullo_epi32(_mm512_set1_epi32(0x00010001), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)));
+  return _mm512_permutexvar_epi16(order, both);
+#else
   return _mm512_or_si512(_mm512_srli_epi32(rounded_bf16(low), 16),
                          _mm512_and_si512(rounded_bf16(high), _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+#endif
 }
 
 inline __m256i to_bf16(F x) { return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded_bf16(x), 16)); }
