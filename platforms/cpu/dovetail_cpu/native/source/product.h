@@ -140,60 +140,85 @@ inline void scaled(const int32_t* c, const RowTile& tile, const Packed& x, int64
 // Whether the integer sums are left as they are, to be scaled when they are put away.
 inline bool whole(const Packed& x) { return x.form == kInt8 && x.groups == 1; }
 
+// Steps from to `to` of the products of NT tiles of rows and MT blocks of tokens, onto `sums` (integers, or f32 for bf16).
+// Loads and products take turns: four loads in a row keep the tile unit waiting.
 template <int NT, int MT>
-inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape, int64_t block, Sums& sums) {
-  const int64_t bytes = x.padded * (x.form == kBf16 ? 2 : 1) * kLanes;
+inline void steps(const RowTile* tile, const Packed& x, const Geometry& shape, int64_t block, int64_t from, int64_t to, bool add,
+                  Sums& sums) {
+  const bool bf16 = x.form == kBf16;
+  const int64_t bytes = x.padded * (bf16 ? 2 : 1) * kLanes;
   const uint8_t* b = x.data + block * bytes;
 #ifdef DOVETAIL_AMX
-  for (int64_t g = 0; g < shape.groups; ++g) {
-    const int64_t steps = steps_of(shape, x, g), from = g * shape.steps;
+  char* c = bf16 ? reinterpret_cast<char*>(sums.f) : reinterpret_cast<char*>(sums.i);
+  if (add) {
+    _tile_loadd(0, c, 64);
+    if (MT > 1) _tile_loadd(1, c + 1024, 64);
+    if (NT > 1) _tile_loadd(2, c + 2048, 64);
+    if (NT > 1 && MT > 1) _tile_loadd(3, c + 3072, 64);
+  } else {
     _tile_zero(0);
     if (MT > 1) _tile_zero(1);
     if (NT > 1) _tile_zero(2);
     if (NT > 1 && MT > 1) _tile_zero(3);
-    for (int64_t s = from; s < from + steps; ++s) {
-      _tile_loadd(4, tile[0].data + s * kStep, tile[0].stride);
-      if (NT > 1) _tile_loadd(5, tile[1].data + s * kStep, tile[1].stride);
-      _tile_loadd(6, b + s * shape.b_step, 64);
-      if (MT > 1) _tile_loadd(7, b + bytes + s * shape.b_step, 64);
-      if (x.form == kBf16) {
-        _tile_dpbf16ps(0, 4, 6);
-        if (MT > 1) _tile_dpbf16ps(1, 4, 7);
-        if (NT > 1) _tile_dpbf16ps(2, 5, 6);
-        if (NT > 1 && MT > 1) _tile_dpbf16ps(3, 5, 7);
-      } else {
-        _tile_dpbssd(0, 4, 6);
-        if (MT > 1) _tile_dpbssd(1, 4, 7);
-        if (NT > 1) _tile_dpbssd(2, 5, 6);
-        if (NT > 1 && MT > 1) _tile_dpbssd(3, 5, 7);
-      }
-    }
-    void* to = x.form == kBf16 ? static_cast<void*>(sums.f) : static_cast<void*>(sums.i);
-    _tile_stored(0, to, 64);
-    if (MT > 1) _tile_stored(1, static_cast<char*>(to) + 1024, 64);
-    if (NT > 1) _tile_stored(2, static_cast<char*>(to) + 2048, 64);
-    if (NT > 1 && MT > 1) _tile_stored(3, static_cast<char*>(to) + 3072, 64);
-    if (x.form == kBf16 || whole(x)) return;
-    for (int i = 0; i < NT; ++i)
-      for (int j = 0; j < MT; ++j)
-        scaled(sums.i[i][j][0], tile[i], x, g, x.scale + ((block + j) * shape.groups + g) * kLanes, g > 0, sums.f[i][j][0]);
   }
+#define DOVETAIL_STEPS(dot)                                                                  \
+  for (int64_t s = from; s < to; ++s) {                                                      \
+    _tile_loadd(4, tile[0].data + s * kStep, tile[0].stride);                                \
+    _tile_loadd(6, b + s * shape.b_step, 64);                                                \
+    dot(0, 4, 6);                                                                            \
+    if (MT > 1) _tile_loadd(7, b + bytes + s * shape.b_step, 64);                            \
+    if (MT > 1) dot(1, 4, 7);                                                                \
+    if (NT > 1) _tile_loadd(5, tile[1].data + s * kStep, tile[1].stride);                    \
+    if (NT > 1) dot(2, 5, 6);                                                                \
+    if (NT > 1 && MT > 1) dot(3, 5, 7);                                                      \
+  }
+  if (bf16) {
+    DOVETAIL_STEPS(_tile_dpbf16ps)
+  } else {
+    DOVETAIL_STEPS(_tile_dpbssd)
+  }
+#undef DOVETAIL_STEPS
+  _tile_stored(0, c, 64);
+  if (MT > 1) _tile_stored(1, c + 1024, 64);
+  if (NT > 1) _tile_stored(2, c + 2048, 64);
+  if (NT > 1 && MT > 1) _tile_stored(3, c + 3072, 64);
 #else
   for (int i = 0; i < NT; ++i) {
     for (int j = 0; j < MT; ++j) {
-      if (x.form == kBf16) {
-        tile_bf16(sums.f[i][j][0], tile[i].data, tile[i].stride, b + j * bytes, shape.steps, false);
-        continue;
-      }
-      for (int64_t g = 0; g < shape.groups; ++g) {
-        const int64_t from = g * shape.steps;
-        tile_i8(sums.i[i][j][0], tile[i].data + from * kStep, tile[i].stride, b + j * bytes + from * shape.b_step, shape.b_step,
-                shape.rows, steps_of(shape, x, g), tile[i].sums + g * 16);
-        if (!whole(x)) scaled(sums.i[i][j][0], tile[i], x, g, x.scale + ((block + j) * shape.groups + g) * kLanes, g > 0, sums.f[i][j][0]);
+      const uint8_t* rows = tile[i].data + from * kStep;
+      const uint8_t* tokens = b + j * bytes + from * shape.b_step;
+      if (bf16) {
+        tile_bf16(sums.f[i][j][0], rows, tile[i].stride, tokens, to - from, add);
+      } else {
+        tile_i8(sums.i[i][j][0], rows, tile[i].stride, tokens, shape.b_step, shape.rows, to - from, tile[i].sums + from / shape.steps * 16, add);
       }
     }
   }
 #endif
+}
+
+constexpr int64_t kInCache = 12;  // steps whose tiles of rows stay in the first-level cache while tokens pass
+
+// All steps of some tokens, onto sums[0]; sums[1] on for the tokens after.
+template <int NT, int MT>
+inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape, int64_t block, int64_t blocks, Sums* sums) {
+  if (x.form == kBf16 || whole(x)) {
+    const int64_t all = steps_of(shape, x, 0), piece = blocks > 2 * MT ? kInCache : all;
+    for (int64_t from = 0; from < all; from += piece)
+      for (int64_t j = 0; j < blocks; j += MT)
+        steps<NT, MT>(tile, x, shape, block + j, from, least(from + piece, all), from > 0, sums[j / MT]);
+    return;
+  }
+  for (int64_t g = 0; g < shape.groups; ++g) {
+    const int64_t from = g * shape.steps;
+    for (int64_t j = 0; j < blocks; j += MT) {
+      Sums& here = sums[j / MT];
+      steps<NT, MT>(tile, x, shape, block + j, from, from + steps_of(shape, x, g), false, here);
+      for (int i = 0; i < NT; ++i)
+        for (int m = 0; m < MT; ++m)
+          scaled(here.i[i][m][0], tile[i], x, g, x.scale + ((block + j + m) * shape.groups + g) * kLanes, g > 0, here.f[i][m][0]);
+    }
+  }
 }
 
 // Sums of 16 rows and tokens as they are meant: scales and bias applied.
@@ -255,14 +280,18 @@ inline int64_t tile_bytes(int64_t inputs) {  // 16 rows, padded, and their sums
   return widest + round_up(inputs / 32 + 1, 16) * 64 + 64;
 }
 
-int64_t scratch_bytes(int64_t inputs) { return 2 * tile_bytes(inputs) + round_up(inputs * 4 + 64, 64) + (64 << 10); }
+constexpr int64_t kMostBlocks = 128;  // of tokens in one call
+
+int64_t scratch_bytes(int64_t inputs) {
+  return 2 * tile_bytes(inputs) + round_up(inputs * 4 + 64, 64) + (kMostBlocks / 2 + 1) * static_cast<int64_t>(sizeof(Sums)) + (64 << 10);
+}
 
 // Weight rows first to last, a multiple of 32 apart (16 with `second`), of token blocks token_block on.
 void product(const Product& p, int64_t first, int64_t last, int64_t token_block, int64_t token_blocks, uint8_t* scratch) {
   const Packed& x = *p.x;
   if (x.rows) return few(p, first, last);
   const Geometry shape = geometry(x);
-  Sums sums;
+  Sums* sums = reinterpret_cast<Sums*>(scratch + round_up(2 * tile_bytes(x.inputs), 64));
   const int64_t rows = p.second != nullptr ? 16 : 32;
   const bool copy = token_blocks >= 4;
   for (int64_t n = first; n < last; n += rows) {
@@ -273,15 +302,14 @@ void product(const Product& p, int64_t first, int64_t last, int64_t token_block,
       const Matrix& other = p.second != nullptr ? *p.second : *p.weight;
       take_rows(other, p.second != nullptr ? n : n + 16, x, shape, copy, scratch + tile_bytes(x.inputs), tile[tiles++]);
     }
-    int64_t block = token_block;
-    const int64_t end = token_block + token_blocks;
-    for (; block + 1 < end; block += 2) {
-      tiles == 2 ? multiply<2, 2>(tile, x, shape, block, sums) : multiply<1, 2>(tile, x, shape, block, sums);
-      finish(p, tile, tiles, 2, block, sums);
+    const int64_t even = token_blocks / 2 * 2, last_block = token_block + even;
+    if (even > 0) {
+      tiles == 2 ? multiply<2, 2>(tile, x, shape, token_block, even, sums) : multiply<1, 2>(tile, x, shape, token_block, even, sums);
+      for (int64_t j = 0; j < even; j += 2) finish(p, tile, tiles, 2, token_block + j, sums[j / 2]);
     }
-    if (block < end) {
-      tiles == 2 ? multiply<2, 1>(tile, x, shape, block, sums) : multiply<1, 1>(tile, x, shape, block, sums);
-      finish(p, tile, tiles, 1, block, sums);
+    if (even < token_blocks) {
+      tiles == 2 ? multiply<2, 1>(tile, x, shape, last_block, 1, sums) : multiply<1, 1>(tile, x, shape, last_block, 1, sums);
+      finish(p, tile, tiles, 1, last_block, sums[0]);
     }
   }
 }

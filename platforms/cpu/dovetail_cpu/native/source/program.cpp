@@ -202,7 +202,7 @@ void Program::product(const Step& s) {
   }
   const int64_t blocks = (x.tokens + kLanes - 1) / kLanes;
   const int64_t block_bytes = x.padded * kLanes * (x.form == kBf16 ? 2 : 1);
-  const int64_t at_once = x.rows ? blocks : std::max<int64_t>(2, kResident / block_bytes / 2 * 2);
+  const int64_t at_once = x.rows ? blocks : std::clamp<int64_t>(kResident / block_bytes / 2 * 2, 2, 128);
   const int64_t tasks = starts[parts], chunks = (blocks + at_once - 1) / at_once;
   auto some = [&](int64_t index, int thread) {
     const int64_t chunk = index / tasks, task = index % tasks;

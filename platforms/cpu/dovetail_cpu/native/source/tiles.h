@@ -64,9 +64,9 @@ inline void tile_bf16(float* c, const uint8_t* a, int64_t stride, const uint8_t*
 #ifndef DOVETAIL_AMX
 // c[16][16] = a . b over `steps`, each of `rows` times 4 inputs; b holds i8 + 128, `sums` of a's rows take that back
 inline void tile_i8(int32_t* c, const uint8_t* a, int64_t stride, const uint8_t* b, int64_t b_step, int rows, int64_t steps,
-                    const int32_t* sums) {
+                    const int32_t* sums, bool add) {
   Z sum[16];
-  for (int r = 0; r < 16; ++r) sum[r] = _mm512_set1_epi32(-128 * sums[r]);
+  for (int r = 0; r < 16; ++r) sum[r] = add ? _mm512_loadu_si512(c + 16 * r) : _mm512_set1_epi32(-128 * sums[r]);
   for (int64_t s = 0; s < steps; ++s) {
     for (int k = 0; k < rows; ++k) {
       const Z x = _mm512_loadu_si512(b + s * b_step + 64 * k);
