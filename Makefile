@@ -10,6 +10,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 PACKAGES := core plugin_sdk platforms/cpu
 MANIFESTS := $(PACKAGES:%=%/pyproject.toml)
+KERNELS := $(wildcard platforms/cpu/dovetail_cpu/native/source/*)
 
 .PHONY: serve chat test lint format types clean
 
@@ -42,7 +43,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dovetail needs Python 3.11 or newer, not " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.serve: $(VENV)/bin/python $(MANIFESTS)
+$(VENV)/.serve: $(VENV)/bin/python $(MANIFESTS) $(KERNELS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PACKAGES:%=-e %)
 	touch $@
 

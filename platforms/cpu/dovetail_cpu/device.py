@@ -12,6 +12,7 @@ from dovetail.platform import (
     CacheForm,
     Capabilities,
     Device,
+    Feature,
     LoadedModel,
     Memory,
     Support,
@@ -22,7 +23,8 @@ from . import host
 from .lower import lower
 from .lowering import attention_widths
 from .model import CpuModel
-from .native.library import Library
+from .native.choice import ChosenModel
+from .native.library import Library, find
 from .native.model import NativeModel
 from .native.support import usable
 from .ops import ACTIVATIONS, LOWERINGS
@@ -73,6 +75,7 @@ class CpuDevice(Device):
             columns=frozenset({"token_types"}),
             steps_in_flight=1,
             dynamic_shapes=True,
+            features=(kernel_feature(),),
         )
 
     def memory(self) -> Memory:
@@ -81,13 +84,25 @@ class CpuDevice(Device):
 
     def supports(self, graph: Graph) -> tuple[Support, ...]:
         whole = self._refuse_graph(graph)
-        return tuple(self._support(graph, node, whole) for node in graph.nodes)
+        native = self._native(graph)
+        return tuple(self._support(graph, node, whole, native) for node in graph.nodes)
 
     def load(self, graph: Graph, weights: WeightSource) -> LoadedModel:
-        library = usable(graph)
-        if isinstance(library, Library):
-            return NativeModel(library, graph, weights, self._settings.threads)
-        return CpuModel(self._core, graph, lower(graph, weights), self._settings)
+        def openvino() -> CpuModel:
+            return CpuModel(self._core, graph, lower(graph, weights), self._settings)
+
+        library = self._native(graph)
+        if isinstance(library, str):
+            log.info("kernels=openvino reason=%r", library)
+            return openvino()
+        log.info("kernels=%s", library.kernels[0])
+        return ChosenModel(NativeModel(library, graph, weights, self._settings), openvino)
+
+    def _native(self, graph: Graph) -> Library | str:
+        """The kernel library where it is to run the graph, else why it is not."""
+        if self._settings.kernels == "openvino":
+            return "asked for with --option kernels=openvino"
+        return usable(graph)
 
     def close(self) -> None:
         """Nothing is held but OpenVINO itself, which lives as long as the process."""
@@ -99,11 +114,16 @@ class CpuDevice(Device):
             return f"dtype {graph.dtype} does not work on this processor; use --dtype {offered[0]}"
         return None
 
-    def _support(self, graph: Graph, node: Node, whole: str | None) -> Support:
+    def _support(
+        self, graph: Graph, node: Node, whole: str | None, native: Library | str
+    ) -> Support:
         reason = whole or self._refuse_node(graph, node)
         if reason is not None:
             return Support(node.name, None, reason)
-        return Support(node.name, f"openvino.{node.op}", "compiled with the whole graph")
+        if isinstance(native, Library):
+            name = f"{native.kernels[0]}.{node.op}"
+            return Support(node.name, name, "the whole graph is run by the kernel library")
+        return Support(node.name, f"openvino.{node.op}", native)
 
     def _refuse_node(self, graph: Graph, node: Node) -> str | None:
         if node.op not in LOWERINGS:
@@ -121,6 +141,14 @@ class CpuDevice(Device):
         if activation not in ACTIVATIONS:
             return f"activation {activation} is not one of {', '.join(ACTIVATIONS)}"
         return refuse_attention(graph, node) if node.op in _ATTENTIONS else None
+
+
+def kernel_feature() -> Feature:
+    """Whether the kernel library is here, and which of its kernels this processor takes."""
+    library = find()
+    if isinstance(library, str):
+        return Feature("kernels:own", "unsupported", f"{library}; OpenVINO runs every model")
+    return Feature("kernels:own", "supported", f"{library.kernels[0]}, for whole graphs in bf16")
 
 
 def refuse_attention(graph: Graph, node: Node) -> str | None:

@@ -33,6 +33,18 @@ class CpuPlatform(Platform):
             default="one, that with most cores",
             values=("one", "all"),
         ),
+        DeviceOption(
+            name="precision",
+            help="scales of quantised activations: one per 128 numbers (accurate), or per token (fast)",
+            default="accurate",
+            values=("accurate", "fast"),
+        ),
+        DeviceOption(
+            name="kernels",
+            help="the platform's own kernels where they run the whole model, or OpenVINO's alone",
+            default="auto",
+            values=("auto", "openvino"),
+        ),
     )
 
     def probe(self) -> list[DeviceInfo]:

@@ -17,20 +17,28 @@ QUANTISED_ACTIVATION_GROUP = 128
 class Settings:
     """What the user may choose about the device.
 
-    threads  that compute
-    cpus     logical processors that they stay on; empty: wherever the system puts them
+    threads    that compute
+    cpus       logical processors that they stay on; empty: wherever the system puts them
+    precision  "accurate" or "fast": how activations are quantised for int8 weights by the kernels of our own
+    kernels    "auto", or "openvino" to have nothing but OpenVINO run
     """
 
     threads: int
     cpus: tuple[int, ...] = ()
+    precision: str = "accurate"
+    kernels: str = "auto"
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Settings:
         """From options as CpuPlatform declares them; the rest from the machine."""
         allowed = host.allowed_cpus()
         cpus = allowed if options.get("numa") == "all" else host.node_cpus()
-        threads = int(options.get("threads") or host.usable_cores(cpus))
-        return cls(threads=threads, cpus=tuple(cpus) if len(cpus) < len(allowed) else ())
+        return cls(
+            threads=int(options.get("threads") or host.usable_cores(cpus)),
+            cpus=tuple(cpus) if len(cpus) < len(allowed) else (),
+            precision=options.get("precision", "accurate"),
+            kernels=options.get("kernels", "auto"),
+        )
 
 
 def compile_settings(graph: Graph, form: str, settings: Settings) -> dict[str, str | int | bool]:

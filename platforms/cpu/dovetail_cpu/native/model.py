@@ -34,24 +34,26 @@ from .. import cost
 from ..cache import BlockCache, check_blocks
 from ..feed import Limits, check_tokens, flat_table
 from ..paged import BLOCK_SIZE
+from ..settings import Settings
 from .engine import Engine
 from .library import Library
 from .lower import lower
 from .support import CACHE_FORM
 
-ACTIVATION_GROUP = 0
+ACTIVATION_GROUP = {"accurate": 128, "fast": 0}
+"""Inputs of an int8 product that share a scale, by precision; 0: all of a token. What each costs is in the README."""
 
 
 class NativeModel(LoadedModel):
     """A graph on the kernel library; also a BlockTransfer."""
 
     def __init__(
-        self, library: Library, graph: Graph, weights: WeightSource, threads: int
+        self, library: Library, graph: Graph, weights: WeightSource, settings: Settings
     ) -> None:
         self._graph = graph
-        steps = lower(graph, weights, ACTIVATION_GROUP)
+        steps = lower(graph, weights, ACTIVATION_GROUP[settings.precision])
         layers = max((layer for group in graph.cache for layer in group.layers), default=-1) + 1
-        self._engine: Engine | None = Engine(library, steps, layers, threads)
+        self._engine: Engine | None = Engine(library, steps, layers, settings.threads)
         self._sampler = sampler_of(graph)
         self._registers = Registers()
         self._vocabulary = cost.embedding_rows(graph)
@@ -155,6 +157,11 @@ class NativeModel(LoadedModel):
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+        self._cache = None
+
+    def drop_cache(self) -> None:
+        """Give the cache back; steps need another one."""
+        self._settle()
         self._cache = None
 
     def _settle(self) -> None:
