@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import openvino as ov
 from dovetail.errors import PlatformError
@@ -75,7 +75,7 @@ class CpuDevice(Device):
             columns=frozenset({"token_types"}),
             steps_in_flight=1,
             dynamic_shapes=True,
-            features=(kernel_feature(),),
+            features=kernel_features(dtypes),
         )
 
     def memory(self) -> Memory:
@@ -143,12 +143,15 @@ class CpuDevice(Device):
         return refuse_attention(graph, node) if node.op in _ATTENTIONS else None
 
 
-def kernel_feature() -> Feature:
-    """Whether the kernel library is here, and which of its kernels this processor takes."""
+def kernel_features(dtypes: Sequence[str]) -> tuple[Feature, ...]:
+    """What computes in bf16: the kernel library, or why it does not."""
+    if "bf16" not in dtypes:
+        return ()
     library = find()
     if isinstance(library, str):
-        return Feature("kernels:own", "unsupported", f"{library}; OpenVINO runs every model")
-    return Feature("kernels:own", "supported", f"{library.kernels[0]}, for whole graphs in bf16")
+        return (Feature("dtype:bf16", "supported", f"OpenVINO's kernels; {library}"),)
+    reason = f"kernels of our own ({library.kernels[0]}) where they run the whole graph"
+    return (Feature("dtype:bf16", "supported", reason),)
 
 
 def refuse_attention(graph: Graph, node: Node) -> str | None:

@@ -35,7 +35,7 @@ class CpuPlatform(Platform):
         ),
         DeviceOption(
             name="precision",
-            help="scales of quantised activations: one per 128 numbers (accurate), or per token (fast)",
+            help="activations beside int8 weights: bf16 (accurate), or int8 with a scale per token (fast)",
             default="accurate",
             values=("accurate", "fast"),
         ),

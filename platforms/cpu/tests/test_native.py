@@ -86,6 +86,8 @@ def run(engine, tokens, width, **cache):
         ("dense", 96, 0, 0),
         ("dense", 83, 0, 0),
         ("int8_channel", 896, 0, 0),
+        ("int8_channel", 896, 0, None),
+        ("int8_channel", 83, 0, None),
         ("int8_channel", 896, 0, 128),
         ("int8_channel", 83, 0, 64),
         ("int4_group", 384, 128, 128),
@@ -99,7 +101,8 @@ def test_products_are_those_of_numpy(kernels, form, inputs, weight_group, group,
     steps = Steps()
     x = steps.slot(inputs, outputs=False)
     values = table_step(steps, rng.standard_normal((tokens, inputs)), (x,))
-    steps.packed.append(PackedSpec(inputs, group, FORM[form], weight_group, 0, 0))
+    packed = FORM["dense" if group is None else form]  # None: activations that are not quantised
+    steps.packed.append(PackedSpec(inputs, group or 0, packed, weight_group, 0, 0))
     steps.add(Made("pack", (x,), packed=0))
     index, meant, bias = matrix(steps, rng, form, 75, inputs, weight_group)
     steps.add(Made("product", (), (Place(-1, 0, 75, False),), (index,), 0))
@@ -107,7 +110,7 @@ def test_products_are_those_of_numpy(kernels, form, inputs, weight_group, group,
         engine = Engine(FOUND, steps, 0, threads=2, kernels=kernels, few=few)
         found = run(engine, tokens, 75)
         engine.close()
-        given = values if form == "dense" else quantised(values, group)
+        given = values if packed == FORM["dense"] else quantised(values, group)
         wanted = given @ meant.T + bias
         np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
 

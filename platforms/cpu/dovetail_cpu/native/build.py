@@ -18,7 +18,15 @@ from pathlib import Path
 SOURCES = Path(__file__).parent / "source"
 LIBRARY = Path(__file__).parent / "libdovetail_cpu.so"
 
-_COMMON = ("-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti", "-w")
+_COMMON = (
+    "-std=c++20",
+    "-O3",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-w",
+)
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma")
 _AMX = ("-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16", "-DDOVETAIL_AMX")
 _UNITS = {
@@ -49,7 +57,9 @@ def compiler() -> str | None:
 def build(target: Path = LIBRARY) -> str | None:
     """Compile the library; returns why that cannot be, None if it was."""
     if platform.machine().lower() not in ("x86_64", "amd64") or sys.platform != "linux":
-        return f"the kernels are written for x86-64 Linux, not for {platform.machine()} {sys.platform}"
+        return (
+            f"the kernels are written for x86-64 Linux, not for {platform.machine()} {sys.platform}"
+        )
     found = compiler()
     if found is None:
         return "no C++ compiler was found; install g++ and install dovetail-cpu again"

@@ -9,7 +9,8 @@ import numpy as np
 from dovetail.platform import I32, KVLayout, LoadedModel, Program, Shape, Ticket
 from numpy.typing import NDArray
 
-from ..model import CpuModel
+from dovetail_cpu.model import CpuModel
+
 from .model import NativeModel
 from .support import CACHE_FORM
 

@@ -10,7 +10,8 @@ from dovetail.errors import CacheLost, OutOfMemory
 from dovetail.platform import F32, I32, Batch
 from numpy.typing import NDArray
 
-from ..feed import flat_table
+from dovetail_cpu.feed import flat_table
+
 from . import bindings
 from .library import Library
 from .steps import Steps

@@ -85,9 +85,9 @@ def _find_norms(graph: Graph, readers: _Readers, fusion: Fusion) -> None:
         if node.op != "rms_norm" or len(graph.values[node.outputs[0]].shape) != 2:
             continue
         users = readers.of[node.outputs[0]]
-        if users and node.outputs[0] not in readers.results:
-            if all(user.op == "linear" for user in users):
-                fusion.norms[node.outputs[0]] = node
+        inner = bool(users) and node.outputs[0] not in readers.results
+        if inner and all(user.op == "linear" for user in users):
+            fusion.norms[node.outputs[0]] = node
 
 
 def _find_sum(node: Node, readers: _Readers, fusion: Fusion) -> None:
@@ -112,7 +112,10 @@ def _last_read(value: str, node: Node, readers: _Readers, fusion: Fusion) -> boo
         if user.outputs[0] in fusion.norms:
             following = list(readers.of[user.outputs[0]])
         for reader in following:
-            if user.op in ("reshape", "split") or _taken_at(reader, readers, fusion) > readers.at[node.name]:
+            if (
+                user.op in ("reshape", "split")
+                or _taken_at(reader, readers, fusion) > readers.at[node.name]
+            ):
                 return False
     return True
 
@@ -147,5 +150,3 @@ def _find_together(graph: Graph, node: Node, readers: _Readers, fusion: Fusion) 
     if len(beside) > 1:
         fusion.together[node.name] = tuple(beside)
         fusion.absorbed |= {other.name for other in beside if other is not node}
-
-

@@ -14,18 +14,19 @@ from dovetail.graph import Graph, Node, Weight
 from dovetail.platform import WeightSource
 from numpy.typing import NDArray
 
-from ..lowering import attention_widths, number, numbers
+from dovetail_cpu.lowering import attention_widths, number, numbers
+
 from . import bindings
 from .fusion import Fusion, find_fusions
 from .steps import Made, Place, Steps
 
 
-def lower(graph: Graph, source: WeightSource, activation_group: int) -> Steps:
+def lower(graph: Graph, source: WeightSource, *, quantise: bool) -> Steps:
     """Steps of a graph that `refusal` has accepted.
 
-    activation_group  inputs of an int8 product that share a scale, a multiple of 64; 0 for all of a token
+    quantise  activations to int8, one scale per token, for products with int8 weights; else they stay bf16
     """
-    state = Lowering(graph, source, activation_group)
+    state = Lowering(graph, source, quantise)
     for node in graph.nodes:
         state.lower(node)
     for index, value in enumerate(graph.outputs.values()):
@@ -36,11 +37,11 @@ def lower(graph: Graph, source: WeightSource, activation_group: int) -> Steps:
 class Lowering:
     """One graph on its way."""
 
-    def __init__(self, graph: Graph, source: WeightSource, activation_group: int) -> None:
+    def __init__(self, graph: Graph, source: WeightSource, quantise: bool) -> None:
         self.steps = Steps()
         self._graph = graph
         self._source = source
-        self._activation_group = activation_group
+        self._quantise = quantise
         self._fusion: Fusion = find_fusions(graph)
         self._places: dict[str, Place] = {}
         self._matrices: dict[tuple[str, str], int] = {}
@@ -127,13 +128,14 @@ class Lowering:
         """Index of the packed form of a value that a weight is multiplied with; made if it is not there."""
         norm = self._fusion.norms.get(value)
         place = self._places[norm.inputs[0] if norm else value]
-        group = {"int8_channel": self._activation_group, "int4_group": weight.form.group}
-        wanted = group.get(weight.form.kind, 0)
+        form, group = weight.form.kind, weight.form.group
+        if form == "int8_channel" and not self._quantise:
+            form = "dense"
         spec = (
             weight.shape[1],
-            wanted if wanted < weight.shape[1] else 0,
-            bindings.FORM[weight.form.kind],
-            weight.form.group if weight.form.kind == "int4_group" else 0,
+            group if group < weight.shape[1] else 0,
+            bindings.FORM[form],
+            group if form == "int4_group" else 0,
             int(place.outputs),
             0,
         )

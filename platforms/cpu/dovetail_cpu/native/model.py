@@ -30,18 +30,16 @@ from dovetail_sdk.registers import Registers
 from dovetail_sdk.sampling import HostSampler
 from numpy.typing import NDArray
 
-from .. import cost
-from ..cache import BlockCache, check_blocks
-from ..feed import Limits, check_tokens, flat_table
-from ..paged import BLOCK_SIZE
-from ..settings import Settings
+from dovetail_cpu import cost
+from dovetail_cpu.cache import BlockCache, check_blocks
+from dovetail_cpu.feed import check_tokens, flat_table
+from dovetail_cpu.paged import BLOCK_SIZE
+from dovetail_cpu.settings import Settings
+
 from .engine import Engine
 from .library import Library
 from .lower import lower
 from .support import CACHE_FORM
-
-ACTIVATION_GROUP = {"accurate": 128, "fast": 0}
-"""Inputs of an int8 product that share a scale, by precision; 0: all of a token. What each costs is in the README."""
 
 
 class NativeModel(LoadedModel):
@@ -51,7 +49,7 @@ class NativeModel(LoadedModel):
         self, library: Library, graph: Graph, weights: WeightSource, settings: Settings
     ) -> None:
         self._graph = graph
-        steps = lower(graph, weights, ACTIVATION_GROUP[settings.precision])
+        steps = lower(graph, weights, quantise=settings.precision == "fast")
         layers = max((layer for group in graph.cache for layer in group.layers), default=-1) + 1
         self._engine: Engine | None = Engine(library, steps, layers, settings.threads)
         self._sampler = sampler_of(graph)

@@ -43,7 +43,11 @@ def _refuse(graph: Graph, node: Node) -> str | None:
         return f"the kernels have no {node.attributes['activation']}"
     if node.op in ("attention", "attention_write"):
         return _refuse_attention(graph, node)
-    if any(graph.values[name].shape[:1] not in (("T",), ("N",)) for name in node.outputs if node.op != "kv_write"):
+    if any(
+        graph.values[name].shape[:1] not in (("T",), ("N",))
+        for name in node.outputs
+        if node.op != "kv_write"
+    ):
         return "the kernels want values whose first axis is T or N"
     return None
 

@@ -82,12 +82,24 @@ inline void sum_rows(const RowTile& tile, const Packed& x, const Geometry& shape
   }
 }
 
+// i8 to bf16, which holds every one of them exactly: for activations that are not quantised
+inline void unpack_int8(const Matrix& w, int64_t row, int64_t rows, int64_t padded, uint8_t* to, int64_t stride) {
+  for (int64_t r = 0; r < 16; ++r) {
+    const uint8_t* in = w.data + (row + r) * w.inputs;
+    for (int64_t k = 0; k < padded; k += 16) {
+      const __mmask16 here = r < rows ? first(most(0, w.inputs - k)) : 0;
+      const F v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(here, in + k)));
+      const Z bits = _mm512_srli_epi32(_mm512_castps_si512(v), 16);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + r * stride + 2 * k), _mm512_cvtepi32_epi16(bits));
+    }
+  }
+}
+
 // `scratch` holds 16 rows and their sums. Rows that many tokens follow are copied there: their lines then neither share
 // a cache set, as rows a power of two apart do, nor lie across two lines.
 inline void take_rows(const Matrix& w, int64_t row, const Packed& x, const Geometry& shape, bool copy, uint8_t* scratch,
                       RowTile& tile) {
-  const int64_t size = w.form == kBf16 ? 2 : 1;
-  const int64_t used = w.inputs * size, padded = x.padded * size;
+  const int64_t used = w.inputs * (w.form == kBf16 ? 2 : 1), padded = x.padded * (x.form == kBf16 ? 2 : 1);
   tile.weight = &w;
   tile.row = row;
   tile.rows = least(16, w.outputs - row);
@@ -96,6 +108,10 @@ inline void take_rows(const Matrix& w, int64_t row, const Packed& x, const Geome
   if (w.form == kInt4) {
     tile.stride = shape.rows == 8 ? shape.groups * 64 : padded;
     unpack_int4(w, row, tile.rows, scratch, tile.stride);
+    tile.data = scratch;
+  } else if (w.form == kInt8 && x.form == kBf16) {
+    tile.stride = padded + 64;
+    unpack_int8(w, row, tile.rows, x.padded, scratch, tile.stride);
     tile.data = scratch;
   } else if (copy || tile.rows < 16 || padded != used) {
     tile.stride = padded + 64;
@@ -111,7 +127,7 @@ inline void take_rows(const Matrix& w, int64_t row, const Packed& x, const Geome
     tile.bias[r] = w.bias != nullptr && r < tile.rows ? w.bias[row + r] : 0.0f;
   }
 #ifndef DOVETAIL_AMX
-  if (w.form != kBf16) {
+  if (x.form != kBf16) {
     int32_t* sums = reinterpret_cast<int32_t*>(scratch + 16 * most(tile.stride, padded + 64));
     sum_rows(tile, x, shape, sums);
     tile.sums = sums;
