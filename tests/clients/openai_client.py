@@ -122,3 +122,33 @@ def test_a_call_is_accumulated_from_a_stream(client: openai.OpenAI) -> None:
     assert "tool_calls.function.arguments.delta" in kinds
     assert call.function.name == "get_weather"
     assert json.loads(call.function.arguments) == {"city": "Paris"}
+
+
+def test_responses_go_on_from_each_other(client: openai.OpenAI) -> None:
+    first = client.responses.create(
+        model="demo", input="What is the capital of France?", temperature=0, max_output_tokens=20
+    )
+    assert "Paris" in first.output_text
+    with client.responses.stream(
+        model="demo", input="And of Italy?", previous_response_id=first.id, max_output_tokens=20
+    ) as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_response() if kinds[-1] == "response.completed" else None
+    assert kinds[:2] == ["response.created", "response.in_progress"]
+    assert final is None or final.previous_response_id == first.id
+    assert client.responses.retrieve(first.id).output_text == first.output_text
+    client.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(first.id)
+
+
+def test_a_forced_call_is_parsed(client: openai.OpenAI) -> None:
+    schema = {"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}}}
+    schema |= {"required": ["city"], "additionalProperties": False}
+    tool: Any = {"type": "function", "function": {"name": "weather", "parameters": schema}}
+    reply = client.chat.completions.create(
+        model="demo", messages=MESSAGES, tools=[tool], tool_choice="required", max_tokens=100
+    )
+    calls: Any = reply.choices[0].message.tool_calls
+    assert reply.choices[0].finish_reason == "tool_calls"
+    assert json.loads(calls[0].function.arguments)["city"] in ("Paris", "Rome")
