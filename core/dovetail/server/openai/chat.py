@@ -88,6 +88,7 @@ class ChatAnswer:
         self._reasoning = asked.include_reasoning is not False
         self._as_ids = bool(asked.return_tokens_as_token_ids)
         self.extras = Extras(asked, self._tokenizer)
+        self._more = bool(self.extras)  # asked per chunk
         self._generation: Generation | None = None
         self._fingerprint = fingerprint(served.engine.info)
         self._fields: dict[str, Any] = {"created": int(time.time()), "model": model}
@@ -114,7 +115,7 @@ class ChatAnswer:
     def _event(self, choice: Choice, delta: Delta) -> bytes:
         scored = shown(delta)
         out: list[bytes] = []
-        if self.extras:
+        if self._more:
             self.extras.add(choice, delta)
         if not choice.opened:
             out.append(self._chunk(choice, b'{"role":"assistant","content":""}'))
@@ -131,7 +132,7 @@ class ChatAnswer:
         self, choice: Choice, delta: bytes, logprobs: bytes = b"null", finish: str | None = None
     ) -> bytes:
         start = self._chunks.start(choice.index)
-        end = self._detailed(choice, finish) if self.extras else self._chunks.end(finish)
+        end = self._detailed(choice, finish) if self._more else self._chunks.end(finish)
         return b"".join((start, b'"delta":', delta, b',"logprobs":', logprobs, end))
 
     def _detailed(self, choice: Choice, finish: str | None) -> bytes:

@@ -124,6 +124,7 @@ class CompletionAnswer:
         self._id = answer_id
         self._as_ids = bool(asked.return_tokens_as_token_ids)
         self.extras = Extras(asked, self._tokenizer)
+        self._more = bool(self.extras)  # asked per chunk
         self._generation: Generation | None = None
         self._fingerprint = fingerprint(served.engine.info)
         self._fields: dict[str, Any] = {"created": int(time.time()), "model": model}
@@ -152,12 +153,12 @@ class CompletionAnswer:
             logprobs = encode(self._logprobs(choice, [delta], opening=opening).as_dict())
         if opening:
             text = self._echo(choice) + text
-        if self.extras:
+        if self._more:
             self.extras.add(choice, delta)
         if not text and not delta.scored and delta.finish is None:
             return b""
         finish = None if delta.finish is None else delta.finish.value
-        end = self._detailed(choice, finish) if self.extras else self._chunks.end(finish)
+        end = self._detailed(choice, finish) if self._more else self._chunks.end(finish)
         choice.opened = True
         return b"".join(
             (
