@@ -46,7 +46,7 @@ def check(answer: dict[str, Any], param: str | None = None) -> str:
         b'{"unknown": ' + b"[" * 20_000 + b"]" * 20_000 + b"}",
     ],
 )
-@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, "/tokenize", "/detokenize"])
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, "/v1/responses", "/tokenize", "/detokenize"])
 def test_what_is_not_json_is_refused(server: Any, path: str, body: bytes) -> None:
     status, answer = server.post(path, body)
     assert status == 400
@@ -86,6 +86,12 @@ WRONG: list[tuple[str, Any]] = [
     ("logit_bias", {"5": 101}),
     ("logit_bias", {"99999": 1}),
     ("logit_bias", {"x": 1}),
+    ("logit_bias", {str(i): 1 for i in range(1025)}),
+    ("truncate_prompt_tokens", -2),
+    ("truncate_prompt_tokens", 10**9),
+    ("best_of", 0),
+    ("best_of", True),
+    ("return_token_ids", 1),
     ("logit_bias", [1]),
     ("stream", "yes"),
     ("stream_options", {"include_usage": True}),
