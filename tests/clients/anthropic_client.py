@@ -73,6 +73,15 @@ def test_a_tool_is_called_and_its_result_read(client: anthropic.Anthropic, strea
     assert answer.stop_reason == "end_turn" and "27" in text_of(answer)
 
 
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "get_weather"}])
+def test_a_call_may_be_forced(client: anthropic.Anthropic, choice: Any) -> None:
+    schema = {**WEATHER["input_schema"], "properties": {"city": {"enum": ["Rome", "Oslo"]}}}
+    asked = {**FIXED, "tools": [{**WEATHER, "input_schema": schema}], "tool_choice": choice}
+    reply = client.messages.create(messages=MESSAGES, **asked)
+    assert reply.stop_reason == "tool_use"
+    assert reply.content[-1].input["city"] in ("Rome", "Oslo")
+
+
 def test_structured_output(client: anthropic.Anthropic) -> None:
     schema = {
         "type": "object",

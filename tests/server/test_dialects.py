@@ -253,6 +253,7 @@ FORMS: list[tuple[str, dict[str, Any], str]] = [
         "generated_text",
     ),
     ("/completion", {"prompt": "x", "json_schema": SCHEMA}, "content"),
+    ("/completion", {"prompt": "x", "grammar": 'root ::= "{\\"a\\":" [0-9] "}"'}, "content"),
 ]
 
 
