@@ -20,6 +20,8 @@ def usable(graph: Graph) -> Library | str:
         return library
     if graph.dtype != "bf16":
         return f"the kernels compute in bf16, and {graph.dtype} was asked for"
+    if all(weight.form.kind == "dense" for weight in graph.weights.values()):
+        return "no weight is quantised, and OpenVINO was measured to be faster then"
     for node in graph.nodes:
         if reason := _refuse(graph, node):
             return f"{reason} (node {node.name})"
