@@ -2,7 +2,7 @@
 
     python ci/bench/peers/prepare.py DIRECTORY
     python ci/bench/peers/compare.py DIRECTORY [--model qwen0.5b] [--weights int8] [--suite full] [--rounds 3]
-        [--peers llama-server,vllm,genai,transformers] [--out FILE]
+        [--peers llama-server,vllm,genai,transformers] [--ours "fast=--precision fast"] [--out FILE]
 
 All engines are started once and stay; then each workload goes round them before the next one begins, so that a noisy
 neighbour hits all alike. A round begins when the machine is idle, and says how many cores other programs took meanwhile.
@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,13 @@ def engines(root: Path, model: str, weights: str, peers: list[str]) -> Iterator[
         )
 
 
+def variants(model: Path, weights: str, asked: list[str]) -> Iterator[Server]:
+    """Ours with other settings, named dovetail-NAME."""
+    for name, _, arguments in (item.partition("=") for item in asked):
+        server = dovetail(model, weights, tuple(arguments.split()))
+        yield replace(server, name=f"dovetail-{name} {weights}")
+
+
 def begin(engine: Engine, logs: Path) -> Running | Driven:
     """Start an engine once the machine is idle."""
     machine.wait_until_idle(IDLE_PATIENCE_S)
@@ -100,6 +108,9 @@ def main() -> None:
     parser.add_argument("--suite", choices=SUITES, default="full")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", default=",".join(PEERS), help="separated by commas; - for none")
+    parser.add_argument(
+        "--ours", action="append", default=[], metavar="NAME=ARGUMENTS", help="ours once more, so"
+    )
     parser.add_argument("--limit", action="append", default=[], metavar="PEER=ROUNDS")
     parser.add_argument("--out", type=Path, default=Path("peers.jsonl"))
     given = parser.parse_args()
@@ -119,7 +130,8 @@ def main() -> None:
             print(line, file=sys.stderr, flush=True)
 
         try:
-            for engine in engines(root, given.model, given.weights, peers):
+            more = variants(root / "models" / given.model, given.weights, given.ours)
+            for engine in [*engines(root, given.model, given.weights, peers), *more]:
                 running.append(begin(engine, root))
                 one = running[-1]
                 started = {"ready_s": one.ready_s, "first_token_s": one.first_token_s}

@@ -1,8 +1,8 @@
 """Tables of what compare.py wrote: medians over the rounds, and our ratio to each peer.
 
-    python ci/bench/peers/report.py FILE [FILE ...]
+    python ci/bench/peers/report.py [--ours dovetail-fast] FILE [FILE ...]
 
-Ratios are of the rounds' medians and above 1 where we are better. `noise` is the most cores that other programs took in
+Ratios are of the rounds' medians and above 1 where we are better; --ours names the one of ours that they are of. `noise` is the most cores that other programs took in
 any round of the row.
 """
 
@@ -31,14 +31,15 @@ def read(paths: Iterable[Path]) -> list[Result]:
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
 
-def tables(results: list[Result]) -> Iterator[str]:
-    """A table per model and form of weights."""
+def tables(results: list[Result], ours: str = OURS) -> Iterator[str]:
+    """A table per model and form of weights; ratios are of `ours` to the others."""
     groups: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in results:
         groups[result["model"], result["weights"]].append(result)
     for (model, weights), members in groups.items():
         names = list(dict.fromkeys(result["engine"].split()[0] for result in members))
         yield f"### {model}, {weights}, {members[0]['at'].split()[0]}\n"
+        names.sort(key=lambda name: name != ours)
         heads = [*names, *(f"ratio to {name}" for name in names[1:])]
         yield "| workload | figure | " + " | ".join(heads) + " | noise |"
         yield "|" + "---|" * (len(heads) + 3)
@@ -73,16 +74,16 @@ def _row(
             medians[name] = statistics.median(values)
     scale, unit = (1 / 2**20, "memory_mib") if figure == "memory" else (1, figure)
     cells = [f"{medians[name] * scale:,.{digits}f}" if name in medians else "" for name in names]
-    ratios = [_ratio(medians, name, larger) for name in names[1:]]
+    ratios = [_ratio(medians, names[0], name, larger) for name in names[1:]]
     noise = max((result.get("other_cores", 0.0) for result in found), default=0.0)
     return f"| {workload} | {unit} | " + " | ".join([*cells, *ratios]) + f" | {noise:.2f} |"
 
 
-def _ratio(medians: dict[str, float], peer: str, larger: bool) -> str:
-    if OURS not in medians or peer not in medians:
+def _ratio(medians: dict[str, float], ours: str, peer: str, larger: bool) -> str:
+    if ours not in medians or peer not in medians:
         return ""
-    ours, theirs = medians[OURS], medians[peer]
-    return f"{ours / theirs if larger else theirs / ours:.2f}"
+    own, other = medians[ours], medians[peer]
+    return f"{own / other if larger else other / own:.2f}"
 
 
 def main() -> None:
@@ -90,8 +91,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--ours", default=OURS)
     given = parser.parse_args()
-    for line in tables(read(given.files)):
+    for line in tables(read(given.files), given.ours):
         print(line)
 
 
