@@ -18,6 +18,7 @@ from dovetail_cpu.lowering import attention_widths, number, numbers
 
 from . import bindings
 from .fusion import Fusion, find_fusions
+from .resident import Resident
 from .steps import Made, Place, Steps
 
 
@@ -42,6 +43,7 @@ class Lowering:
         self._graph = graph
         self._source = source
         self._quantise = quantise
+        self._resident = Resident()
         self._fusion: Fusion = find_fusions(graph)
         self._places: dict[str, Place] = {}
         self._matrices: dict[tuple[str, str], int] = {}
@@ -107,10 +109,10 @@ class Lowering:
         form = weight.form
         planes: dict[str, NDArray[np.generic]] = {}
         for plane in self._source.planes(weight.name):
-            array = np.ascontiguousarray(self._source.read(weight.name, plane))
+            array = self._source.read(weight.name, plane)
             if plane == "scale":
-                array = np.ascontiguousarray(array, np.float32)
-            planes[plane] = array
+                array = np.asarray(array, np.float32)
+            planes[plane] = array = self._resident.keep(array)
             self.steps.arrays.append(array)
         pointer = {plane: array.ctypes.data for plane, array in planes.items()}
         return bindings.Matrix(
