@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from dovetail.graph import Graph
 
-from . import host
-
-QUANTISED_ACTIVATION_GROUP = 128
-"""Inputs that share a scale where activations are quantised on the fly, for bf16 graphs with integer weights."""
+from . import host, measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ def compile_settings(graph: Graph, form: str, settings: Settings) -> dict[str, s
         "KV_CACHE_PRECISION": form,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0
         if graph.dtype == "f32"
-        else QUANTISED_ACTIVATION_GROUP,
+        else measured.activation_group(),
         "INFERENCE_NUM_THREADS": settings.threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",

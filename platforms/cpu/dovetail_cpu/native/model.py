@@ -30,7 +30,7 @@ from dovetail_sdk.registers import Registers
 from dovetail_sdk.sampling import HostSampler
 from numpy.typing import NDArray
 
-from dovetail_cpu import cost
+from dovetail_cpu import cost, measured
 from dovetail_cpu.cache import BlockCache, check_blocks
 from dovetail_cpu.feed import check_tokens, flat_table
 from dovetail_cpu.paged import BLOCK_SIZE
@@ -49,7 +49,7 @@ class NativeModel(LoadedModel):
         self, library: Library, graph: Graph, weights: WeightSource, settings: Settings
     ) -> None:
         self._graph = graph
-        steps = lower(graph, weights, quantise=settings.precision == "fast")
+        steps = lower(graph, weights, quantise=quantised(settings))
         layers = max((layer for group in graph.cache for layer in group.layers), default=-1) + 1
         self._engine: Engine | None = Engine(library, steps, layers, settings.threads)
         self._sampler = sampler_of(graph)
@@ -242,6 +242,11 @@ class NativePending(Pending):
     def fetch(self, output: str, rows: I32) -> Ticket[F32]:
         self.wait()
         return Ready(np.ascontiguousarray(self._results[output][rows]))
+
+
+def quantised(settings: Settings) -> bool:
+    """Whether activations beside int8 weights are quantised too."""
+    return measured.rule("int8_channel").activations[settings.precision] == "int8"
 
 
 def block_widths(group: CacheGroup) -> tuple[int, int]:

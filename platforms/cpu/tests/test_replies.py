@@ -1,0 +1,37 @@
+"""The bundled model's greedy replies to the questions it is accepted by (their first turns), beside those in f32."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from dovetail import LLM, SamplingParams
+from dovetail_cpu.native import library
+from dovetail_cpu.native.library import Library
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from ci.demo_model.questions import QUESTIONS
+
+FOUND = library.find()
+pytestmark = pytest.mark.skipif(not isinstance(FOUND, Library), reason=str(FOUND))
+
+
+def replies(**settings):
+    """Token ids of all replies: those without tools computed side by side, one with tools alone."""
+    sampling = SamplingParams(temperature=0, max_tokens=128)
+    chats = [[{"role": "user", "content": q.turns[0]}] for q in QUESTIONS if not q.tools]
+    calling = next(question for question in QUESTIONS if question.tools)
+    with LLM("demo", platform="cpu", **settings) as llm:
+        said = llm.chat(chats, sampling)
+        asked = [{"role": "user", "content": calling.turns[0]}]
+        said += llm.chat(asked, sampling, tools=list(calling.tools))
+    return [each.outputs[0].token_ids for each in said]
+
+
+def test_replies_under_the_default_settings_are_those_of_f32():
+    assert replies() == replies(dtype="f32", option=("kernels=openvino",))
+
+
+def test_replies_with_int8_weights_are_those_of_f32_on_the_same_weights():
+    exact = replies(quantization="int8", dtype="f32", option=("kernels=openvino",))
+    assert replies(quantization="int8", precision="accurate") == exact
