@@ -5,6 +5,10 @@
 The server runs as its own process (and its engine as another); the client is this one: raw sockets, as little work per
 byte as possible, because it shares the machine. Tokens are counted by the server's own usage chunk; an event carries
 all tokens that came while the one before was written, so there are fewer events than tokens.
+
+Besides the rates, which other work on the machine lowers, it tells the processor time of the server's and of the
+engine's process per token and per request (Linux): this hardly depends on what else runs. With --tokens 1 it is what
+a request costs.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -19,6 +24,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import uvloop
@@ -99,9 +105,34 @@ def request_of(host: str, index: int, tokens: int) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def round_of(host: str, port: int, streams: int, tokens: int) -> dict[str, float]:
-    """All streams at once; returns what was measured."""
+def children(pid: int) -> list[int]:
+    """Processes that a process has started."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for each in lists for child in each.read_text().split()]
+
+
+def processor_s(pid: int) -> float:
+    """Seconds that a process has computed, all its threads together, outside the kernel and in it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def processor_times(server: int) -> tuple[float, float]:
+    """Of the server's process, and of all those below it."""
+    below, waiting = 0.0, children(server)
+    while waiting:
+        pid = waiting.pop()
+        below += processor_s(pid)
+        waiting += children(pid)
+    return processor_s(server), below
+
+
+async def round_of(
+    server: int, host: str, port: int, streams: int, tokens: int
+) -> dict[str, float]:
+    """All streams at once; returns what was measured. server: its process."""
     loop = asyncio.get_running_loop()
+    before = processor_times(server)
     started = time.perf_counter()
 
     async def one(index: int) -> Reply:
@@ -112,11 +143,16 @@ async def round_of(host: str, port: int, streams: int, tokens: int) -> dict[str,
 
     replies = await asyncio.gather(*[one(index) for index in range(streams)])
     elapsed = time.perf_counter() - started
+    busy = [now - then for now, then in zip(processor_times(server), before, strict=True)]
     tokens_out = sum(reply.tokens for reply in replies)
     events = sum(count for reply in replies for _, count in reply.arrivals)
     return {
         "tokens_per_s": tokens_out / elapsed,
         "events_per_s": events / elapsed,
+        "server_us_per_token": busy[0] / tokens_out * 1e6,
+        "engine_us_per_token": busy[1] / tokens_out * 1e6,
+        "server_us_per_event": busy[0] / events * 1e6,
+        "server_us_per_request": busy[0] / streams * 1e6,
         **waits(replies),
     }
 
@@ -141,8 +177,8 @@ def measure(model: str, streams: int, tokens: int, repeats: int) -> dict[str, An
     server, host, port = start_server(model, streams)
 
     async def rounds() -> list[dict[str, float]]:
-        await round_of(host, port, streams, min(tokens, 64))
-        return [await round_of(host, port, streams, tokens) for _ in range(repeats)]
+        await round_of(server.pid, host, port, streams, min(tokens, 64))
+        return [await round_of(server.pid, host, port, streams, tokens) for _ in range(repeats)]
 
     try:
         results = uvloop.run(rounds())
