@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 from .errors import InvalidParameter
@@ -100,31 +101,19 @@ class SamplingParams:
     samplers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        check_range("temperature", self.temperature, 0, 2)
-        check_range("top_p", self.top_p, 0, 1, low_open=True)
-        check_range("min_p", self.min_p, 0, 1)
-        check_range("repetition_penalty", self.repetition_penalty, 0, 2, low_open=True)
-        check_range("presence_penalty", self.presence_penalty, -2, 2)
-        check_range("frequency_penalty", self.frequency_penalty, -2, 2)
-        check_int("top_k", self.top_k, -1, 2**31 - 1)
-        check_int("n", self.n, 1, MAX_N)
-        check_int("min_tokens", self.min_tokens, 0, 2**31 - 1)
-        if self.max_tokens is not None:
-            check_int("max_tokens", self.max_tokens, 0, 2**31 - 1)
-        if self.seed is not None:
-            check_int("seed", self.seed, -(2**63), 2**64 - 1)
-        for name in ("logprobs", "prompt_logprobs"):
-            if (count := getattr(self, name)) is not None:
-                check_int(name, count, 0, MAX_LOGPROBS)
+        for name, value, default in zip(_NUMBERS, _numbers_of(self), _DEFAULTS, strict=True):
+            if value is not default:  # nearly every request leaves nearly all of them out
+                _check_number(name, value)
         self._check_collections()
-        self._check_samplers()
+        if self.dry_sequence_breakers is not BREAKERS:
+            self._check_breakers()
+        if self.samplers is not None:
+            self._keep_tuple("samplers", self.samplers)
+            object.__setattr__(self, "samplers", checked_order(self.samplers))
+        if self.mirostat:
+            self._refuse_beside_mirostat()
 
-    def _check_samplers(self) -> None:
-        for name, (low, high) in SAMPLER_RANGES.items():
-            check_range(name, getattr(self, name), low, high, low_open=name == "typical_p")
-        for name in ("dry_allowed_length", "dry_penalty_last_n", "repeat_last_n"):
-            check_int(name, getattr(self, name), -1 if name.endswith("_n") else 0, 2**31 - 1)
-        check_int("mirostat", self.mirostat, 0, 2)
+    def _check_breakers(self) -> None:
         self._keep_tuple("dry_sequence_breakers", self.dry_sequence_breakers)
         breakers = self.dry_sequence_breakers
         if len(breakers) > MAX_BREAKERS or not all(
@@ -134,11 +123,6 @@ class SamplingParams:
                 f"dry_sequence_breakers must be at most {MAX_BREAKERS} strings of 1 to {MAX_BREAKER_LENGTH} characters",
                 param="dry_sequence_breakers",
             )
-        if self.samplers is not None:
-            self._keep_tuple("samplers", self.samplers)
-            object.__setattr__(self, "samplers", checked_order(self.samplers))
-        if self.mirostat:
-            self._refuse_beside_mirostat()
 
     def _refuse_beside_mirostat(self) -> None:
         """What a request can only have set itself; top_k, top_p and min_p may be defaults of the model."""
@@ -225,7 +209,13 @@ class SamplingParams:
         return self.samplers is None or sampler in self.samplers
 
 
-SAMPLER_RANGES = {
+RANGES = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "min_p": (0, 1),
+    "repetition_penalty": (0, 2),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
     "top_n_sigma": (-1, 1000),
     "typical_p": (0, 1),
     "xtc_probability": (0, 1),
@@ -237,6 +227,35 @@ SAMPLER_RANGES = {
     "dry_multiplier": (0, 100),
     "dry_base": (1, 100),
 }
+
+
+LOW_OPEN = {"top_p", "repetition_penalty", "typical_p"}  # their lowest value is none of theirs
+OPTIONAL = {"max_tokens", "seed", "logprobs", "prompt_logprobs"}  # None says something too
+INTEGERS = {
+    "top_k": (-1, 2**31 - 1),
+    "n": (1, MAX_N),
+    "min_tokens": (0, 2**31 - 1),
+    "max_tokens": (0, 2**31 - 1),
+    "seed": (-(2**63), 2**64 - 1),
+    "logprobs": (0, MAX_LOGPROBS),
+    "prompt_logprobs": (0, MAX_LOGPROBS),
+    "dry_allowed_length": (0, 2**31 - 1),
+    "dry_penalty_last_n": (-1, 2**31 - 1),
+    "repeat_last_n": (-1, 2**31 - 1),
+    "mirostat": (0, 2),
+}
+_NUMBERS = (*RANGES, *INTEGERS)
+_numbers_of = attrgetter(*_NUMBERS)
+_DEFAULTS = tuple({f.name: f.default for f in fields(SamplingParams)}[name] for name in _NUMBERS)
+
+
+def _check_number(name: str, value: Any) -> None:
+    if value is None and name in OPTIONAL:
+        return
+    if name in INTEGERS:
+        check_int(name, value, *INTEGERS[name])
+    else:
+        check_range(name, value, *RANGES[name], low_open=name in LOW_OPEN)
 
 
 def check_range(name: str, value: Any, low: float, high: float, *, low_open: bool = False) -> None:

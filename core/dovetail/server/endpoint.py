@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from dovetail.engine.admission import check_task
 from dovetail.errors import DovetailError
@@ -50,17 +51,30 @@ class Endpoint:
 
     def route(self) -> Route:
         """For Starlette."""
+        return Route(
+            self.path, _Application(self), methods=[self.method], name=self.handle.__name__
+        )
 
-        async def endpoint(request: Request) -> Response:
-            try:
-                self._check_task(request)
-                return await self.handle(request)
-            except DovetailError as error:
-                return self.errors(error)
-
-        return Route(self.path, endpoint, methods=[self.method], name=self.handle.__name__)
+    async def answer_to(self, request: Request) -> Response:
+        """What is answered; DovetailErrors in the dialect's form."""
+        try:
+            self._check_task(request)
+            return await self.handle(request)
+        except DovetailError as error:
+            return self.errors(error)
 
     def _check_task(self, request: Request) -> None:
         info = request.app.state.served.engine.info
         if self.tasks and info.task not in self.tasks:
             check_task(self.tasks[0], info)
+
+
+class _Application:
+    """An endpoint as ASGI: a function would get one more layer that handles exceptions, which the application has."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._endpoint.answer_to(Request(scope, receive, send))
+        await response(scope, receive, send)

@@ -14,6 +14,7 @@ from dovetail.errors import DovetailError
 from .access import CALLER, Access, Caller, RateLimited
 from .endpoint import Endpoint
 from .errors import Answer, Draining, NotAuthorized, WrongHost, answer
+from .sse import DIRECT
 
 ID_HEADERS = (b"x-request-id", b"request-id")  # OpenAI's and Anthropic's
 # OpenAI's words: clients look for them
@@ -42,7 +43,7 @@ class Gate:
         self._app = app
         self._access = access
         self._origins = frozenset(origin.encode() for origin in origins)
-        self._admin = frozenset(_fixed(e.path) for e in endpoints if e.admin)
+        self._admin = tuple({_fixed(e.path) for e in endpoints if e.admin})
         self._whole: ASGIApp = self._checked
         if origins:
             self._whole = CORSMiddleware(
@@ -71,6 +72,7 @@ class Gate:
         request_id = _request_id(headers.get(b"x-request-id"))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id.decode()
+        state[DIRECT] = send
         more = [(name, request_id) for name in ID_HEADERS]
 
         async def send_with_id(message: Message) -> None:
@@ -103,7 +105,7 @@ class Gate:
         if path in self._open:
             return Caller()
         key = _key(headers)
-        if any(path.startswith(start) for start in self._admin):
+        if path.startswith(self._admin):
             if key is not None and self._access.is_admin(key):
                 return Caller("admin")
             return NotAuthorized(f"{_wrong(key, 'admin key')}; send Authorization: Bearer KEY")

@@ -223,7 +223,9 @@ class Generation:
         known = choice.reply.num_tokens
         delta = choice.reply.feed(output)
         generated = choice.reply.num_tokens - known
-        choice.tokens += output.tokens[:generated]
+        choice.tokens += (
+            output.tokens if generated == len(output.tokens) else output.tokens[:generated]
+        )
         if choice.parser is not None:
             _split(choice, delta, choice.parser, generated)
         if self.keep_tokens:

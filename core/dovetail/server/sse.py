@@ -18,6 +18,7 @@ from .generation import Generation
 log = logging.getLogger("dovetail.server")
 
 encode = msgspec.json.encode
+DIRECT = "send"  # in a request's state: the server's own `send`
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,9 @@ class EventStream(Response):
     """Sends events as they come. Closes the generation at the end, however it ends.
 
     `events` has been run to its first event, so that an error before it is still an HTTP error.
+
+    The head of the answer goes through everything that is in front of the route. Events do not: nothing there has
+    anything to say to them, and each of its layers would cost something per event.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class EventStream(Response):
         try:
             headers = self._framing.headers
             await send({"type": "http.response.start", "status": 200, "headers": headers})
+            send = scope.get("state", {}).get(DIRECT, send)
             if self._first:
                 await _send(send, self._first)
             try:

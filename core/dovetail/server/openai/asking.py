@@ -14,7 +14,7 @@ from dovetail.server.ask import ToolChoice
 from dovetail.server.limits import check_count, check_nesting
 from dovetail.text.model import TextModel
 
-from .formats import grammar_of
+from .formats import GUIDED, grammar_of
 from .schema import ChatRequest, CompletionRequest, Message, SamplingFields, Tool
 
 # field -> values besides null that ask for nothing
@@ -88,6 +88,13 @@ PASSED = (
 # all of these at once: nearly every request leaves them all out
 _CHAT = attrgetter(*REFUSED, *REFUSED_CHAT)
 _COMPLETION = attrgetter(*REFUSED, *REFUSED_COMPLETION)
+_PASSED = attrgetter(*PASSED)
+_FORMS = attrgetter(
+    "response_format",
+    "structured_outputs",
+    "guided_whitespace_pattern",
+    *map("guided_{}".format, GUIDED),
+)
 
 
 def refuse_unsupported(asked: SamplingFields) -> None:
@@ -211,11 +218,13 @@ def sampling_of_chat(asked: ChatRequest, text: TextModel) -> SamplingParams:
 
 def _common(asked: SamplingFields) -> dict[str, Any]:
     check_count("logit_bias", asked.logit_bias, MAX_BIASES)
-    values = {name: getattr(asked, name) for name in PASSED}
+    given = zip(PASSED, _PASSED(asked), strict=True)
+    values = {name: value for name, value in given if value is not None}
     stop = asked.stop
     values["stop"] = (stop,) if isinstance(stop, str) else tuple(stop or ())
     values["stop_token_ids"] = tuple(asked.stop_token_ids or ())
-    values["grammar"] = grammar_of(asked)
+    if any(value is not None for value in _FORMS(asked)):
+        values["grammar"] = grammar_of(asked)
     return values
 
 

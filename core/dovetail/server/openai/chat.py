@@ -113,6 +113,8 @@ class ChatAnswer:
             yield self._chunks.usage(generation.usage()) + DONE
 
     def _event(self, choice: Choice, delta: Delta) -> bytes:
+        if choice.opened and not (self._more or self._logprobs or delta.parts or delta.finish):
+            return self._chunks.said(choice.index, delta.text) if delta.text else b""
         scored = shown(delta)
         out: list[bytes] = []
         if self._more:

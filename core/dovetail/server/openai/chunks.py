@@ -26,6 +26,8 @@ class Chunks:
         self._with_usage = usage
         self._open = b',"finish_reason":null}]' + (b',"usage":null' if usage else b"") + b"}\n\n"
         self._starts: dict[int, bytes] = {}
+        self._said: dict[int, bytes] = {}
+        self._rest = b'},"logprobs":null' + self._open
 
     def start(self, index: int) -> bytes:
         """A chunk up to and with a choice's index; what follows is a field of the choice."""
@@ -33,6 +35,13 @@ class Chunks:
         if start is None:
             start = self._starts[index] = self._head + b'{"index":%d,' % index
         return start
+
+    def said(self, index: int, text: str) -> bytes:
+        """A whole chunk of a chat that says nothing but a text: what nearly all of them are."""
+        start = self._said.get(index)
+        if start is None:
+            start = self._said[index] = self.start(index) + b'"delta":{"content":'
+        return start + encode(text) + self._rest
 
     def end(self, finish: str | None) -> bytes:
         """The rest of a chunk after the choice's own fields."""
