@@ -13,7 +13,7 @@ from dovetail.platform import CacheForm, Memory
 
 DEFAULT_BLOCK = 16
 HOST_SEQS, DEVICE_SEQS = 128, 256
-STEP_TOKENS = 2048
+HOST_STEP_TOKENS, DEVICE_STEP_TOKENS = 1024, 2048
 HOST_CACHE_SHARE, DEVICE_CACHE_SHARE = 0.5, 0.92
 
 
@@ -51,11 +51,12 @@ def choose_limits(config: EngineConfig, *, context: int, form: CacheForm, memory
             "(max_position_embeddings in config.json)"
         )
     seqs = HOST_SEQS if memory.host else DEVICE_SEQS
+    step = HOST_STEP_TOKENS if memory.host else DEVICE_STEP_TOKENS
     seqs = config.max_num_seqs or seqs
     return Limits(
         max_model_len=config.max_model_len or context,
         max_num_seqs=seqs,
-        max_num_batched_tokens=config.max_num_batched_tokens or max(STEP_TOKENS, seqs),
+        max_num_batched_tokens=config.max_num_batched_tokens or max(step, seqs),
         block_size=_block_size(config.block_size, form),
     )
 
