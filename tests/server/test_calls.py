@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
+import anthropic
 import jsonschema
 import openai
+import pydantic
 import pytest
 
 from .conftest import CHATML, Running, make_checkpoint
@@ -38,6 +40,26 @@ def thinking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server of a model whose template opens the reasoning."""
     directory = tmp_path_factory.mktemp("models") / "thinking"
     running = Running(make_checkpoint(directory, template=THINKING))
+    yield running
+    running.stop()
+
+
+# calls that are the whole of an answer: `{` begins one
+BARE = CHATML.replace("<tool_call>{", '<|start_header_id|>{"parameters": ').replace(
+    "</tool_call>", ""
+)
+
+
+class Add(pydantic.BaseModel):
+    """Adds."""
+
+    a: Literal[1, 2, 3]
+    b: bool
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = Running(make_checkpoint(tmp_path_factory.mktemp("models") / "bare", template=BARE))
     yield running
     running.stop()
 
@@ -145,3 +167,44 @@ def test_an_answer_of_a_form_follows_reasoning_that_was_turned_off(thinking: Run
                 jsonschema.validate(json.loads(message.content), ADD)
             seen.add(message.content)
         assert seen
+
+
+def test_with_a_strict_tool_any_text_may_come_all_the_same(bare: Running) -> None:
+    loose: Any = {"type": "function", "function": {"name": "now", "parameters": {"not": {}}}}
+    tools = [openai.pydantic_function_tool(Add), loose]
+    texts = set()
+    with bare.client() as client:
+        for seed in range(4):
+            options: Any = {"temperature": 1, "seed": seed, "max_tokens": 20}
+            options["extra_body"] = {"min_tokens": 9}
+            message = ask(client, tools=tools, **options).choices[0].message
+            assert not message.tool_calls
+            texts.add(message.content)
+    assert len(texts) == 4
+
+
+def _with_tool(running: Running, name: str, schema: dict[str, Any], strict: bool) -> None:
+    """Offer a tool, which need not be called, in one of the dialects."""
+    about: Any = {"name": name, "strict": strict}
+    hi: Any = [{"role": "user", "content": "hi"}]
+    with running.client() as client:
+        function = about | {"parameters": schema}
+        if name == "chat":
+            ask(client, max_tokens=4, tools=[{"type": "function", "function": function}])
+        elif name == "responses":
+            tools = [function | {"type": "function"}]
+            client.responses.create(model="tiny", input="hi", max_output_tokens=4, tools=tools)
+        else:
+            url = f"http://127.0.0.1:{running.port}"
+            with anthropic.Anthropic(base_url=url, api_key="-", max_retries=0) as other:
+                tools = [about | {"input_schema": schema}]
+                other.messages.create(model="tiny", max_tokens=4, messages=hi, tools=tools)
+
+
+@pytest.mark.parametrize("dialect", ["chat", "responses", "messages"])
+def test_a_strict_tool_that_cannot_be_held_to_is_refused(bare: Running, dialect: str) -> None:
+    cannot = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+    _with_tool(bare, dialect, cannot, False)
+    refused = (openai.BadRequestError, anthropic.BadRequestError)
+    with pytest.raises(refused, match=f"{dialect}.*, which is strict, .*uniqueItems"):
+        _with_tool(bare, dialect, cannot, True)

@@ -6,7 +6,7 @@ Grammar, penalties, stop strings, n, seed and all that shapes the drawing of tok
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ class Ask:
                         with arguments as objects, tool_call_id, name, reasoning_content
     sampling            from TextModel.sampling, which fills in the model's defaults
     tools               [{"type": "function", "function": {"name", "description", "parameters"}}]
+    strict              names of tools that are called with arguments their schemas allow, or not at all
     parallel            a reply may hold more than one call
     documents           for templates that take them
     open_reply          end the prompt where the assistant begins to speak (add_generation_prompt)
@@ -54,6 +55,7 @@ class Ask:
     sampling: SamplingParams
     tools: Sequence[Mapping[str, Any]] = ()
     tool_choice: ToolChoice = field(default=ToolChoice())
+    strict: Set[str] = frozenset()
     parallel: bool = True
     documents: Sequence[Mapping[str, Any]] | None = None
     open_reply: bool = True

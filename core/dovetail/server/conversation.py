@@ -102,7 +102,8 @@ async def _sampling(text: TextModel, ask: Ask, prompt: Prompt) -> SamplingParams
     """With a grammar of the whole reply: reasoning first, then the calls or the form of answer that were asked for."""
     speech, choice, params = text.speech, ask.tool_choice, ask.sampling
     required = bool(ask.offered) and choice.kind == "required"
-    if speech is None or not (required or params.grammar):
+    strict = ask.strict if ask.offered else frozenset()
+    if speech is None or not (required or params.grammar or strict):
         return params
 
     def grammar() -> Grammar | None:
@@ -112,6 +113,7 @@ async def _sampling(text: TextModel, ask: Ask, prompt: Prompt) -> SamplingParams
             parallel=ask.parallel,
             required=required,
             name=choice.name,
+            strict=strict,
             answer=params.grammar,
         )
 

@@ -6,7 +6,7 @@ Whoever answers a client, in whatever dialect, sees parts alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -121,11 +121,13 @@ class Speech(Protocol):
         parallel: bool,
         required: bool,
         name: str | None,
+        strict: Set[str],
         answer: Grammar | None,
     ) -> Grammar | None:
         """What the whole reply must look like, reasoning and calls included; None if anything will do.
 
         required  a tool must be called; name: this one
+        strict    names of tools whose arguments are to be what their schemas allow, wherever one is called
         answer    what its answer must look like, where it gives one
 
         Raises RequestError for what it cannot be held to.

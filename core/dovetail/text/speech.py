@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -68,6 +68,7 @@ class Spoken:
         parallel: bool,
         required: bool,
         name: str | None,
+        strict: Set[str],
         answer: Grammar | None,
     ) -> Grammar | None:
         """As Speech.grammar."""
@@ -86,9 +87,12 @@ class Spoken:
             reasoning=reasoning,
             opened=reasoning is not None and reasoning.opened_by(prompt),
             tokens=self._tokens,
+            strict=strict,
         )
         if required:
             return Grammar("lark", frame.must_call(), field="tools")
+        if answer is None and strict & offered.keys():
+            return Grammar("lark", frame.may_call(), field="tools")
         if answer is None or not (offered or reasoning):
             return answer
         return replace(answer, frame=frame.must_answer())

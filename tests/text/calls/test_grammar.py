@@ -54,14 +54,14 @@ class Sampler:
         closers = (*TAGS, *'"}],')
         self._closers = np.array([self.tokenizer.token_to_id(c) for c in closers])
 
-    def reply(self, grammar: Grammar, seed: int) -> str:
+    def reply(self, grammar: Grammar, seed: int, *, end: float = 0.5) -> str:
         draw = random.Random(seed)
         matcher, ids = self.vocabulary.matcher(grammar), list[int]()
         while len(ids) < MOST:
             allowed = np.unpackbits(
                 np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little"
             )
-            if allowed[self.vocabulary.end] and (draw.random() < 0.5 or allowed.sum() == 1):
+            if allowed[self.vocabulary.end] and (draw.random() < end or allowed.sum() == 1):
                 return str(self.tokenizer.decode(ids, skip_special_tokens=False))
             allowed[self.vocabulary.end] = 0
             closing = self._closers[allowed[self._closers] > 0]
@@ -128,6 +128,65 @@ def test_reasoning_may_come_before(form: str, tags: str, opened: bool, sampler: 
             if grammar is not schema:
                 assert read.calls
     assert calls and answers and thoughts
+
+
+def offering(form: str, sampler: Sampler, **fields: Any) -> Grammar:
+    """Of a reply that may call: one tool is strict, another is not."""
+    strict = frozenset({"get_weather", "now"})
+    return Grammar("lark", frame(form, sampler, strict=strict, **fields).may_call())
+
+
+@pytest.mark.parametrize("tags", [None, "think", "granite"])
+@pytest.mark.parametrize("form", CALL_FORMATS)
+def test_calls_of_strict_tools_that_may_come_are_valid(
+    form: str, tags: str | None, sampler: Sampler
+) -> None:
+    tags = "gpt_oss" if tags and form == "gpt_oss" else tags
+    reasoning = REASONING_FORMATS[tags] if tags else None
+    calls, texts = 0, 0
+    for seed in range(16):
+        options: dict[str, Any] = {"parallel": bool(seed % 2), "reasoning": reasoning}
+        options["opened"] = bool(reasoning and seed % 4 == 3)
+        reply = sampler.reply(offering(form, sampler, **options), seed, end=0.1)
+        read = put_together(feed(reader_of(form, **options), reply, [3]))
+        assert options["parallel"] or len(read.calls) <= 1
+        for name, arguments in read.calls:
+            assert name in TOOLS, reply
+            if name != "save":
+                jsonschema.validate(arguments, TOOLS[name])
+        calls, texts = calls + len(read.calls), texts + bool(read.text)
+    assert calls and texts
+
+
+# how a call of get_weather goes on with arguments that its schema does not allow, or of no tool that is offered
+WRONG = {
+    "deepseek_v3": "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_rain\n```json\n{}",
+    "functiongemma": "<start_function_call>call:get_weather{city:3}",
+    "glm45": "<tool_call>get_weather\n<arg_key>days</arg_key>\n<arg_value>many</arg_value>",
+    "granite": '<|tool_call|>[{"name": "get_rain", "arguments": {}}]',
+    "hermes": '<tool_call>\n{"name": "get_weather", "arguments": {}}\n</tool_call>',
+    "llama3_json": '{"name": "get_weather", "parameters": {"city": 3}}',
+    "llama4_pythonic": "[get_weather(city=3)]",
+    "mistral": '[TOOL_CALLS] [{"name": "get_rain", "arguments": {}}]',
+    "phi4_mini_json": 'functools[{"name": "get_weather", "arguments": {}}]',
+    "qwen3_coder": "<tool_call>\n<function=get_rain>\n</function>\n</tool_call>",
+}
+
+
+@pytest.mark.parametrize("form", WRONG)
+def test_calls_that_are_not_valid_cannot_be_spelled_either(form: str, sampler: Sampler) -> None:
+    def fits(text: str, tokens: bool) -> bool:
+        matcher = sampler.vocabulary.matcher(offering(form, sampler))
+        whole = sampler.tokenizer
+        pieces = [text] if tokens else list(text)
+        ids = [i for piece in pieces for i in whole.encode(piece).ids]
+        return bool(matcher.validate_tokens(ids) == len(ids))
+
+    free = "Use `functools`, a < b, <tool, {x: [1]} and [TOOL] 日本語 <|tool as you like.\n"
+    for tokens in (True, False):
+        assert fits(free, tokens)
+        before = "" if form.startswith("llama") else free
+        assert not fits(before + WRONG[form], tokens)
 
 
 def one(schema: dict[str, Any]) -> dict[str, Any]:
@@ -197,6 +256,7 @@ def test_a_speech_knows_its_special_tokens() -> None:
         parallel=False,
         required=True,
         name="f",
+        strict=frozenset(),
         answer=None,
     )
     assert grammar is not None and f"<[{tokenizer.id_of('[TOOL_CALLS]')}]>" in grammar.text

@@ -41,6 +41,7 @@ def ask_of(asked: CountRequest, text: TextModel, size: int) -> Ask:
         sampling=_sampling(asked, text),
         tools=tools,
         tool_choice=_choice(asked, bool(tools)),
+        strict=frozenset(tool.name for tool in asked.tools or () if tool.strict),
         parallel=not (asked.tool_choice and asked.tool_choice.disable_parallel_tool_use),
         open_reply=not continued,
         continue_last=continued,

@@ -31,7 +31,7 @@ from .asking import (
 from .chunks import DONE, Chunks, fingerprint, usage_fields
 from .extras import Extras
 from .logprobs import chat_entries, shown
-from .messages import plain_messages, plain_tools
+from .messages import plain_messages, plain_tools, strict_names
 from .schema import ChatRequest
 
 decoder = msgspec.json.Decoder(ChatRequest)
@@ -65,6 +65,7 @@ def ask_of(asked: ChatRequest, served: Served, size: int) -> Ask:
         sampling=sampling,
         tools=tools,
         tool_choice=tool_choice_of(asked.tool_choice, bool(tools)),
+        strict=strict_names(asked.tools),
         parallel=asked.parallel_tool_calls is not False,
         documents=asked.documents,
         open_reply=not continued if opened is None else opened,

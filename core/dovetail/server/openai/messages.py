@@ -99,6 +99,11 @@ def plain_tools(tools: Sequence[Tool] | None) -> list[dict[str, Any]]:
             )
         function = msgspec.to_builtins(tool.function)
         fields = {name: value for name, value in function.items() if value is not None}
-        fields.pop("strict", None)
+        fields.pop("strict", None)  # no word of a chat template
         plain.append({"type": "function", "function": fields})
     return plain
+
+
+def strict_names(tools: Sequence[Tool] | None) -> frozenset[str]:
+    """Names of the tools whose arguments are to be what their schemas allow."""
+    return frozenset(tool.function.name for tool in tools or () if tool.function.strict)

@@ -51,7 +51,7 @@ def _read(source: Source, out: Writer, opening: str) -> Reading[None]:
 
 
 def _grammar(lark: Lark) -> str:
-    return lark.repeat(lark.gemma_call(OPENING + "call:", ESCAPE, CLOSING), "")
+    return lark.repeat(lark.gemma_call(OPENING + "call:", ESCAPE, CLOSING), "", own=True)
 
 
 FUNCTIONGEMMA = Format(

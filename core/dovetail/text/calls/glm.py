@@ -50,7 +50,7 @@ def _grammar(lark: Lark) -> str:
         f"{VALUE_END}\n",
         CALL_END,
     )
-    return lark.repeat(call, "\n")
+    return lark.repeat(call, "\n", own=True)
 
 
 GLM45 = Format(

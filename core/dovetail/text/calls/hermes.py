@@ -21,7 +21,7 @@ def _read(source: Source, out: Writer, opening: str) -> Reading[None]:
 
 def _grammar(lark: Lark) -> str:
     call = lark.json_call(OPENING + '\n{"name": ', ', "arguments": ', "}\n" + CLOSING)
-    return lark.repeat(call, "\n")
+    return lark.repeat(call, "\n", own=True)
 
 
 HERMES = Format(name="hermes", opening=(OPENING,), read=_read, grammar=_grammar, keep=(CLOSING,))

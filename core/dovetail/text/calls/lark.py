@@ -2,27 +2,34 @@
 
 JSON is written compactly, with one space after commas and colons, as chat templates write it. Text goes to the first closing
 marker. A schema that a format without JSON cannot promise to keep is refused, never loosened.
-Source: llguidance, docs/syntax.md (%json, lazy lexemes, special tokens).
+Source: llguidance, docs/syntax.md (%json, lazy lexemes, special tokens, & and ~ of terminals).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
-from dovetail.errors import InvalidParameter, UnsupportedParameter
-
 from .jsontext import quoted
-from .typed import ALL, Schema, is_text, listed, resolved, schema_of, to_json, type_of, types_of
+from .parameters import (
+    arguments_of,
+    as_text,
+    choices_of,
+    closed,
+    length_of,
+    loosened,
+    only,
+    options_of,
+    plain_name,
+    plain_string,
+    refusal,
+)
+from .typed import Schema, schema_of, types_of
 from .writer import Schemas
 
 _COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-_NOTES = {"title", "description", "default", "examples", "$comment", "deprecated", "$schema", "$id"}
-_OBJECT = {"type", "properties", "required", "additionalProperties", "$defs", "definitions"}
-_PLAIN_NAME = re.compile(r"[\w.\-]{1,256}")
-MAX_REPEAT = 1 << 16
 
 
 class Lark:
@@ -31,12 +38,25 @@ class Lark:
     tools     those of which one must be called: name -> schema of the parameters
     tokens    literals that were added to the vocabulary -> their ids
     parallel  more than one call may be made
+    opened    what begins calls has been written already
+    loose     tools whose arguments may be any
     """
 
-    def __init__(self, tools: Schemas, *, tokens: Mapping[str, int], parallel: bool) -> None:
+    def __init__(
+        self,
+        tools: Schemas,
+        *,
+        tokens: Mapping[str, int],
+        parallel: bool,
+        opened: str = "",
+        loose: Set[str] = frozenset(),
+    ) -> None:
         self._tools = tools
         self._tokens = tokens
         self._parallel = parallel
+        self._opened = opened
+        self._loose = loose
+        self._terminals: dict[str, str] = {}
         self._rules: dict[str, str] = {}
         self._names: dict[tuple[str, bool], str] = {}
         split = "|".join(re.escape(s) for s in sorted(tokens, key=len, reverse=True))
@@ -44,14 +64,17 @@ class Lark:
 
     def text(self, start: str) -> str:
         """The whole grammar."""
-        return "\n".join((f"start: {start}", *(f"{k}: {v}" for k, v in self._rules.items()), ""))
+        named = self._rules | {name: body for body, name in self._terminals.items()}
+        return "\n".join((f"start: {start}", *(f"{k}: {v}" for k, v in named.items()), ""))
 
     def is_token(self, literal: str) -> bool:
         """Whether it is one added token."""
         return literal in self._tokens
 
     def literal(self, text: str) -> str:
-        """A text as it is, added tokens by their ids."""
+        """A text as it is, added tokens by their ids; without what has been written already."""
+        if self._opened:
+            text = text.removeprefix(self._opened)
         parts = [part for part in self._split.split(text) if part]
         return " ".join(f"<[{self._tokens[p]}]>" if p in self._tokens else quoted(p) for p in parts)
 
@@ -63,16 +86,31 @@ class Lark:
             self._rules[name + ("[lazy]" if lazy else "")] = body
         return name
 
-    def repeat(self, call: str, separator: str) -> str:
-        """One call, or more of them if that is wanted."""
-        if not self._parallel:
+    def terminal(self, body: str) -> str:
+        """A new terminal; equal ones are made once."""
+        return self._terminals.setdefault(body, f"T{len(self._terminals)}")
+
+    def repeat(self, call: str, separator: str, *, own: bool = False) -> str:
+        """One call, or more of them if that is wanted; own: each is opened by itself, and so not here if one is open."""
+        if not self._parallel or (own and self._opened):
             return call
         between = f"{self.literal(separator)} " if separator else ""
         return self.rule(f"{call} ({between}{call})*")
 
-    def until(self, start: str, end: str) -> str:
-        """A literal, any text, and the first other literal after it."""
-        return f"{self.literal(start)} {self._rest(end)}".strip()
+    def until(self, start: str, *ends: str) -> str:
+        """A literal, any text, and the first of other literals after it."""
+        return f"{self.literal(start)} {self._rest(*ends)}".strip()
+
+    def free(self, marks: Sequence[str], starts: Sequence[str] = ()) -> str:
+        """Text that holds none of the marks and begins, after white space, with none of the starts; it may be empty."""
+        return self.terminal("/(?s:.*)/" + _without(marks, starts))
+
+    def opening(self, mark: str, others: Sequence[str], starts: Sequence[str] = ()) -> str:
+        """Text that is free of all marks, and one of them."""
+        if self.is_token(mark):
+            return f"{self.free((mark, *others), starts)} <[{self._tokens[mark]}]>"
+        body = f"/(?s:.*){_escaped(mark)}/" + _without(others, starts)
+        return self.rule(self.terminal(body), lazy=True)
 
     def json(self, schema: Any, root: Schema | None = None) -> str:
         """A value of a JSON schema."""
@@ -88,7 +126,7 @@ class Lark:
         """A call whose name is a JSON string: before, name, between, arguments, after."""
         return self._each(
             lambda name, schema: self._pieces(
-                self.literal(before + quoted(name) + between), self.json(schema), after
+                self.literal(before + quoted(name) + between), self._object(name, schema), after
             )
         )
 
@@ -96,7 +134,9 @@ class Lark:
         """A call whose name stands as it is."""
         return self._each(
             lambda name, schema: self._pieces(
-                self.literal(before + _plain(name, "tool") + between), self.json(schema), after
+                self.literal(before + plain_name(name, "tool") + between),
+                self._object(name, schema),
+                after,
             )
         )
 
@@ -109,12 +149,12 @@ class Lark:
         def call(name: str, schema: Schema) -> str:
             arguments = [
                 (
-                    f"{self.literal(before.replace('{key}', _plain(key, 'argument')))} {self._typed(schema, key, after)}",
+                    f"{self.literal(before.replace('{key}', plain_name(key, 'argument')))} {self._typed(schema, key, after)}",
                     needed,
                 )
-                for key, needed in _arguments(schema)
+                for key, needed in arguments_of(schema)
             ]
-            start = self.literal(head.replace("{name}", _plain(name, "tool")))
+            start = self.literal(head.replace("{name}", plain_name(name, "tool")))
             return self._pieces(start, self._members(arguments, ""), end)
 
         return self._each(call)
@@ -125,12 +165,12 @@ class Lark:
         def call(name: str, schema: Schema) -> str:
             arguments = [
                 (
-                    f"{self.literal(_plain(key, 'argument') + '=')} {self.json(*schema_of(schema, key))}",
+                    f"{self.literal(plain_name(key, 'argument') + '=')} {self.json(*schema_of(schema, key))}",
                     needed,
                 )
-                for key, needed in _arguments(schema)
+                for key, needed in arguments_of(schema)
             ]
-            start = self.literal(_plain(name, "tool") + "(")
+            start = self.literal(plain_name(name, "tool") + "(")
             return self._pieces(start, self._members(arguments, ", "), ")")
 
         return self._each(call)
@@ -139,7 +179,7 @@ class Lark:
         """beforeNAME{key:value,...}end, strings between fences, keys bare."""
 
         def call(name: str, schema: Schema) -> str:
-            start = self.literal(before + _plain(name, "tool"))
+            start = self.literal(before + plain_name(name, "tool"))
             return self._pieces(start, self._gemma_object(schema, schema, fence), end)
 
         return self._each(call)
@@ -148,18 +188,27 @@ class Lark:
         """One of the tools."""
         return self.rule(
             " | ".join(
-                self.rule(call(name, _closed(schema))) for name, schema in self._tools.items()
+                self.rule(call(name, loosened(schema) if name in self._loose else closed(schema)))
+                for name, schema in self._tools.items()
             )
         )
+
+    def _object(self, name: str, schema: Schema) -> str:
+        """The arguments of a tool, JSON."""
+        return self.json({"type": "object"} if name in self._loose else schema)
 
     def _pieces(self, start: str, middle: str, end: str) -> str:
         return " ".join(part for part in (start, middle, self.literal(end)) if part)
 
-    def _rest(self, end: str) -> str:
-        """Any text up to the first `end`, and that."""
-        if self.is_token(end):
-            return f"/(?s:.*)/ {self.literal(end)}"
-        return self.rule(f"/(?s:.*){_escaped(end)}/", lazy=True)
+    def _rest(self, *ends: str) -> str:
+        """Any text up to the first of `ends`, and that."""
+        tokens = [end for end in ends if self.is_token(end)]
+        spelled = [end for end in ends if end not in tokens]
+        rests = [f"{self.free(ends)} <[{self._tokens[end]}]>" for end in tokens]
+        if spelled:
+            body = f"/(?s:.*)({_any(spelled)})/" + _without(tokens)
+            rests.append(self.rule(self.terminal(body), lazy=True))
+        return rests[0] if len(rests) == 1 else self.rule(" | ".join(rests))
 
     def _members(self, members: Sequence[tuple[str, bool]], separator: str) -> str:
         """Members of which some must be there, in their order; with a separator those that must come first."""
@@ -183,12 +232,12 @@ class Lark:
         schema, root = schema_of(parameters, key)
         marker = after.strip()
         tail = after[after.index(marker) + len(marker) :]
-        if (options := _options(schema, root)) is not None:
-            texts = [_as_text(value, schema, root, key, marker) for value in options]
+        if (options := options_of(schema, root)) is not None:
+            texts = [as_text(value, schema, root, key, marker) for value in options]
             return f"({' | '.join(self.literal(text + after) for text in texts)})"
         if "string" not in types_of(schema, root):
             return f"{self.json(schema, root)} {self.literal(after)}"
-        least, most = _length(_plain_string(schema, root, key), key)
+        least, most = length_of(plain_string(schema, root, key), key)
         if (least, most) == (0, None):
             return f"{self._rest(marker)} {self.literal(tail)}".strip()
         bound = f"{least},{'' if most is None else most}"
@@ -197,16 +246,18 @@ class Lark:
     def _gemma(self, schema: Any, root: Schema, key: str, fence: str) -> str:
         """A value as FunctionGemma writes it."""
         if isinstance(schema, Mapping) and isinstance(reference := schema.get("$ref"), str):
-            raise _refusal(key, f"the reference {reference}")
-        if (choices := _choices(schema)) is not None:
+            raise refusal(key, f"the reference {reference}")
+        if (choices := choices_of(schema)) is not None:
             return f"({' | '.join(self._gemma(choice, root, key, fence) for choice in choices)})"
+        if schema == {}:
+            return self._gemma_any(fence)
         kinds = types_of(schema, root)
-        options = _options(schema, root)
+        options = options_of(schema, root)
         if options is not None and kinds == {"string"}:
             texts = (self.literal(fence + str(option) + fence) for option in options)
             return f"({' | '.join(texts)})"
         if kinds == {"string"}:
-            least, most = _length(_plain_string(schema, root, key), key)
+            least, most = length_of(plain_string(schema, root, key), key)
             if (least, most) == (0, None):
                 return self.until(fence, fence)
             bound = f"{least},{'' if most is None else most}"
@@ -216,143 +267,43 @@ class Lark:
         if kinds == {"object"}:
             return self._gemma_object(schema, root, fence)
         if kinds & {"string", "array", "object"}:
-            raise _refusal(key, "no single type")
+            raise refusal(key, "no single type")
         return self.json(schema, root)
 
+    def _gemma_any(self, fence: str) -> str:
+        """Any value at all."""
+        scalar = self.json({"type": ["number", "boolean", "null"]})
+        member = self.rule('/[A-Za-z0-9_.\\-]{1,256}/ ":" anything')
+        self._rules["anything"] = (
+            f'{self.until(fence, fence)} | {scalar} | "[" (anything ("," anything)*)? "]" | '
+            f'"{{" ({member} ("," {member})*)? "}}"'
+        )
+        return "anything"
+
     def _gemma_array(self, schema: Schema, root: Schema, key: str, fence: str) -> str:
-        _only(schema, {"type", "items"}, key)
+        only(schema, {"type", "items"}, key)
         items = schema.get("items")
         if not isinstance(items, Mapping):
-            raise _refusal(key, "an array without items")
+            raise refusal(key, "an array without items")
         item = self.rule(self._gemma(items, root, key, fence))
         return f'"[" ({item} ("," {item})*)? "]"'
 
     def _gemma_object(self, schema: Schema, root: Schema, fence: str) -> str:
         members = []
-        for key, needed in _arguments(schema):
+        for key, needed in arguments_of(schema):
             value = self._gemma(schema_of(schema, key)[0], root, key, fence)
-            members.append((f"{self.literal(_plain(key, 'argument') + ':')} {value}", needed))
+            members.append((f"{self.literal(plain_name(key, 'argument') + ':')} {value}", needed))
         return f'"{{" {self._members(members, ",")} "}}"'
 
 
-def _refusal(key: str, what: str) -> UnsupportedParameter:
-    return UnsupportedParameter(
-        f"tools: the argument {key[:100]!r} has {what}, which this model's form of calls cannot be held to; "
-        'simplify its schema, or use tool_choice "auto"',
-        param="tools",
-    )
+def _without(marks: Sequence[str], starts: Sequence[str] = ()) -> str:
+    """What a terminal is intersected with, lest it hold one of the marks or begin with one of the starts."""
+    nowhere = f" & ~/(?s:.*)({_any(marks)})(?s:.*)/" if marks else ""
+    return nowhere + (f" & ~/[ \\t\\r\\n]*({_any(starts)})(?s:.*)/" if starts else "")
 
 
-def _plain(name: str, what: str) -> str:
-    """A name that stands without quotes."""
-    if not _PLAIN_NAME.fullmatch(name):
-        raise UnsupportedParameter(
-            f"tools: the name {name[:100]!r} of {'an' if what == 'argument' else 'a'} {what} has characters besides "
-            "letters, digits, _, . and -; this model writes it without quotes, so a call cannot be forced",
-            param="tools",
-        )
-    return name
-
-
-def _only(schema: Any, words: set[str], key: str) -> None:
-    """Refuse a schema that says more than can be kept."""
-    if not isinstance(schema, Mapping):
-        raise _refusal(key, "something else than an object for a schema")
-    more = sorted(set(schema) - words - _NOTES)
-    if more:
-        raise _refusal(key, f"{more[0][:100]} in its schema")
-
-
-def _closed(schema: Schema) -> Schema:
-    """The schema of an object with no members but those it names, where it leaves that open: valid all the same.
-
-    No schema at all means no arguments, as OpenAI has it.
-    """
-    if not schema:
-        return {"type": "object", "properties": {}, "additionalProperties": False}
-    whole = {"type": "object", **schema}
-    if "properties" in whole and whole.keys() <= _OBJECT | _NOTES:
-        whole.setdefault("additionalProperties", False)
-    return whole
-
-
-def _arguments(schema: Schema) -> list[tuple[str, bool]]:
-    """Names of arguments, and whether they are required."""
-    _only(schema, _OBJECT, "(all of them)")
-    properties, required = schema.get("properties") or {}, schema.get("required") or []
-    if not isinstance(properties, Mapping) or not (
-        isinstance(required, list) and all(isinstance(name, str) for name in required)
-    ):
-        raise InvalidParameter(
-            "tools: in the schema of an object, properties must be an object and required a list of names",
-            param="tools",
-        )
-    needed = set(required)
-    return [(name, name in needed) for name in dict.fromkeys((*properties, *required))]
-
-
-def _choices(schema: Any) -> list[Any] | None:
-    """The schemas of which one holds, if that is all the schema says."""
-    if not isinstance(schema, Mapping):
-        return None
-    words = schema.keys() - _NOTES
-    if words == {"type"} and isinstance(schema["type"], list):
-        return [{"type": kind} for kind in schema["type"]]
-    for word in ("anyOf", "oneOf"):
-        if words == {word} and isinstance(schema[word], list):
-            return list(schema[word])
-    return None
-
-
-def _options(schema: Any, root: Schema) -> list[Any] | None:
-    """The values of an enumeration or a constant."""
-    if not isinstance(schema, Mapping):
-        return None
-    if isinstance(reference := schema.get("$ref"), str) and len(set(schema) - _NOTES) == 1:
-        schema = resolved(reference, root)
-        if not isinstance(schema, Mapping) or "$ref" in schema:
-            return None
-    if "const" in schema:
-        return [schema["const"]]
-    values = schema.get("enum")
-    if not isinstance(values, list):
-        return None
-    allowed = types_of({k: v for k, v in schema.items() if k != "enum"}, root)
-    return [value for value in values if type_of(value) in allowed]
-
-
-def _as_text(value: Any, schema: Any, root: Schema, key: str, marker: str) -> str:
-    """What the reader takes for this value."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    read = to_json(text, schema, root)
-    if marker in text or json.loads(read) != value:
-        raise _refusal(key, f"the value {text[:100]!r}")
-    return text
-
-
-def _plain_string(schema: Any, root: Schema, key: str) -> Schema:
-    """The schema, if it is of a string alone or says nothing but types."""
-    if isinstance(schema, Mapping) and isinstance(reference := schema.get("$ref"), str):
-        _only(schema, {"$ref"}, key)
-        schema = resolved(reference, root)
-    if not isinstance(schema, Mapping):
-        return {}
-    if is_text(schema, root):
-        _only(schema, {"type", "minLength", "maxLength"}, key)
-        return schema
-    if types_of(schema, root) != ALL or schema.keys() - _NOTES:
-        for option in (schema, *listed(schema, "anyOf"), *listed(schema, "oneOf")):
-            _only(option, {"type", "anyOf", "oneOf"}, key)
-    return {}
-
-
-def _length(schema: Schema, key: str) -> tuple[int, int | None]:
-    """Least and most characters."""
-    least, most = schema.get("minLength", 0), schema.get("maxLength")
-    for bound in (least, most):
-        if bound is not None and not (isinstance(bound, int) and 0 <= bound <= MAX_REPEAT):
-            raise _refusal(key, f"a length of {str(bound)[:20]}")
-    return least, most
+def _any(literals: Sequence[str]) -> str:
+    return "|".join(map(_escaped, literals))
 
 
 def _escaped(text: str) -> str:

@@ -52,7 +52,7 @@ def _read_named(source: Source, out: Writer) -> Reading[None]:
 def _grammar(lark: Lark) -> str:
     """The list where the tokenizer has no [ARGS], else the later form."""
     if lark.is_token(ARGS):
-        return lark.repeat(lark.named_call(OPENING, ARGS), "")
+        return lark.repeat(lark.named_call(OPENING, ARGS), "", own=True)
     call = lark.json_call('{"name": ', ', "arguments": ', "}")
     return lark.literal(OPENING + " [") + " " + lark.repeat(call, ", ") + ' "]"'
 

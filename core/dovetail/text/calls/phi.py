@@ -11,10 +11,12 @@ from .lark import Lark
 from .source import Reading, Source
 from .writer import Writer
 
-FUNCTOOLS, OPENING, CLOSING = "functools", "<|tool_call|>", "<|/tool_call|>"
+FUNCTOOLS, OPENING, CLOSING = "functools[", "<|tool_call|>", "<|/tool_call|>"
 
 
 def _read(source: Source, out: Writer, opening: str) -> Reading[None]:
+    if opening == FUNCTOOLS:
+        source.back(1)
     yield from source.space()
     yield from read_calls(source, out)
     source.mark()
@@ -25,7 +27,7 @@ def _read(source: Source, out: Writer, opening: str) -> Reading[None]:
 
 def _grammar(lark: Lark) -> str:
     call = lark.json_call('{"name": ', ', "arguments": ', "}")
-    return lark.literal(FUNCTOOLS + "[") + " " + lark.repeat(call, ", ") + ' "]"'
+    return lark.literal(FUNCTOOLS) + " " + lark.repeat(call, ", ") + ' "]"'
 
 
 PHI4_MINI_JSON = Format(

@@ -58,7 +58,7 @@ def _grammar(lark: Lark) -> str:
         f"\n{PARAMETER_END}\n",
         f"{FUNCTION_END}\n{CALL_END}",
     )
-    return lark.repeat(call, "\n")
+    return lark.repeat(call, "\n", own=True)
 
 
 QWEN3_CODER = Format(

@@ -140,6 +140,7 @@ def ask_of(
         sampling=_sampling(asked, text),
         tools=tools,
         tool_choice=_tool_choice(asked.tool_choice, bool(tools)),
+        strict=frozenset(tool.name for tool in asked.tools or () if tool.strict and tool.name),
         parallel=asked.parallel_tool_calls is not False,
         variables=template_variables(asked.chat_template_kwargs),
         effort=asked.reasoning.effort if asked.reasoning is not None else None,
