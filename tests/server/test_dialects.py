@@ -308,3 +308,56 @@ def test_what_is_filled_in_stands_between_prefix_and_suffix(
     assert set(params.stop_token_ids) == {
         text.tokenizer.id_of(word) for word in (*words, "<|file_sep|>")
     }
+
+
+MESSAGES = [{"role": "user", "content": "Hello"}]
+WRONG: list[tuple[str, Any, str]] = [
+    (
+        "/api/chat",
+        {"messages": MESSAGES, "options": {"repeat_penalty": 5}},
+        "options.repeat_penalty is 5",
+    ),
+    (
+        "/api/chat",
+        {"messages": MESSAGES, "options": {"temperature": 5}},
+        "options.temperature is 5",
+    ),
+    ("/api/generate", {"prompt": "a", "options": {"stop": ["a"] * 17}}, "options.stop has 17"),
+    ("/completion", {"prompt": "a", "repeat_penalty": 5}, "repeat_penalty is 5"),
+    ("/generate", {"inputs": "a" * 50_000}, "the prompt"),
+    (
+        "/v1/messages",
+        {"model": "tiny", "messages": MESSAGES, "max_tokens": 5, "stop_sequences": ["a"] * 17},
+        "stop_sequences has 17",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "words"), WRONG)
+def test_errors_name_the_dialects_own_fields(server: Any, path: str, body: Any, words: str) -> None:
+    status, answer = server.post(path, {"model": "tiny", **body})
+    error = answer["error"]
+    message = error if isinstance(error, str) else error["message"]
+    assert status in (400, 422) and message.startswith(words), message
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/chat"),
+        ("DELETE", "/api/delete"),
+        ("GET", "/v2/nothing"),
+        ("GET", "/v2/models"),
+    ],
+)
+def test_what_is_not_there_is_told_in_ollamas_and_kserves_form(
+    server: Any, method: str, path: str
+) -> None:
+    status, _, answer = server.raw(method, path)
+    assert status in (404, 405) and path in json.loads(answer)["error"]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/batches"])
+def test_what_is_not_there_is_told_in_anthropics_form(server: Any, path: str) -> None:
+    status, _, answer = server.raw("GET", path)
+    assert status in (404, 405) and json.loads(answer)["type"] == "error"

@@ -141,7 +141,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("chat", {"options": {"top_k": "x"}}, "options.top_k"),
     ("chat", {"think": True}, "think"),
     ("chat", {"think": "hard"}, "think"),
-    ("chat", {"think": "low"}, "effort"),
+    ("chat", {"think": "low"}, "think low"),
     ("chat", {"top_logprobs": 30, "logprobs": True}, "top_logprobs"),
     ("chat", {"messages": [{"role": "developer", "content": "x"}]}, "messages[0].role"),
     ("chat", {"messages": [{"role": "user", "images": ["abc"]}]}, "messages[0].images"),

@@ -15,6 +15,7 @@ from dovetail.server.app import ENDPOINTS
 from dovetail.server.openapi import describe
 from hypothesis import HealthCheck, given, settings
 from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import response_schema_conformance
 
 from . import published
 from .conftest import Running, make_checkpoint
@@ -53,6 +54,7 @@ def test_nothing_made_from_the_description_breaks_the_server(small: Running, lab
     def run(case: Any) -> None:
         answer = case.call(base_url=small.url)
         assert answer.status_code < 500, answer.text
+        case.validate_response(answer, checks=[response_schema_conformance])
 
     run()
     assert small.raw("GET", "/health")[0] == 200
@@ -81,6 +83,73 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
     ("/tokenize", {"prompt": "a b", "return_token_strs": True}),
     ("/detokenize", {"tokens": [70, 71]}),
 ]
+
+
+TALK = {"model": "tiny", "messages": MESSAGES, "max_tokens": 6}
+SHORT = {"model": "tiny", "options": {"num_predict": 4}}
+KSERVE = "/v2/models/tiny"
+OTHERS: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/messages", TALK),
+    ("/v1/messages", {**TALK, "stream": True}),
+    ("/v1/messages/count_tokens", {"model": "tiny", "messages": MESSAGES}),
+    ("/api/chat", {**SHORT, "messages": MESSAGES}),
+    ("/api/chat", {**SHORT, "messages": MESSAGES, "stream": False, "logprobs": True}),
+    ("/api/chat", {"model": "tiny", "stream": False}),
+    ("/api/generate", {**SHORT, "prompt": "Hello"}),
+    ("/api/generate", {**SHORT, "prompt": "Hello", "stream": False, "top_logprobs": 2}),
+    ("/api/show", {"model": "tiny"}),
+    ("/generate", {"inputs": "a"}),
+    ("/generate", {"inputs": "a", "parameters": {"details": True, "top_n_tokens": 2}}),
+    (
+        "/generate",
+        {"inputs": "a", "parameters": {"details": True, "best_of": 2, "do_sample": True}},
+    ),
+    ("/generate_stream", {"inputs": "a", "parameters": {"top_n_tokens": 2}}),
+    ("/", {"inputs": "a"}),
+    (f"{KSERVE}/generate", {"text_input": "a", "id": "b"}),
+    (f"{KSERVE}/generate_stream", {"text_input": "a"}),
+    ("/completion", {"prompt": "a", "n_predict": 4, "return_tokens": True}),
+    ("/completion", {"prompt": "a", "n_predict": 4, "stream": True}),
+    ("/apply-template", {"messages": MESSAGES}),
+]
+SHOWN = ("/api/tags", "/api/ps", "/api/version", "/info", "/props", "/health", "/ready")
+SHOWN_BELOW = ("/version", "/v2", "/v2/health/live", "/v2/health/ready", KSERVE, f"{KSERVE}/ready")
+
+
+def declared(method: str, path: str) -> Any:
+    """The endpoint that a path leads to."""
+    return TYPES[method, path.replace(KSERVE, "/v2/models/{model:path}")]
+
+
+@pytest.mark.parametrize(("path", "body"), OTHERS)
+def test_other_dialects_answer_what_they_declare(
+    server: Any, path: str, body: dict[str, Any]
+) -> None:
+    status, headers, answer = server.raw("POST", path, json.dumps(body).encode(), JSON)
+    assert status == 200, answer
+    endpoint = declared("POST", path)
+    kind, parts = endpoint.answer, [answer]
+    if not headers["content-type"].startswith("application/json"):
+        assert headers["content-type"].partition(";")[0] == endpoint.events
+        kind = endpoint.streamed
+        parts = [line.removeprefix(b"data:") for line in answer.splitlines() if b"{" in line]
+        assert len(parts) > 1
+    for part in parts:
+        made = msgspec.json.decode(part, type=kind)
+        assert msgspec.to_builtins(made) == msgspec.json.decode(part)  # no field more
+
+
+@pytest.mark.parametrize("path", SHOWN + SHOWN_BELOW)
+def test_what_is_shown_is_what_is_declared(server: Any, path: str) -> None:
+    answer = server.raw("GET", path)[2]
+    made = msgspec.json.decode(answer, type=declared("GET", path).answer)
+    assert msgspec.to_builtins(made) == msgspec.json.decode(answer)
+
+
+def test_every_answer_has_a_type() -> None:
+    texts = {"/", "/metrics"}
+    untyped = {e.path for e in ENDPOINTS if e.answer is None and e.streamed is None}
+    assert untyped == texts
 
 
 @pytest.mark.parametrize(("path", "body"), BODIES)

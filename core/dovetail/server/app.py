@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -87,6 +89,18 @@ async def metrics(request: Request) -> Response:
     return Response(served.metrics.exposition(stats), media_type=CONTENT_TYPE)
 
 
+class Status(msgspec.Struct):
+    """The engine lives."""
+
+    status: Literal["ok"]
+
+
+class Version(msgspec.Struct):
+    """Of this server."""
+
+    version: str
+
+
 ENDPOINTS: tuple[Endpoint, ...] = (
     DESCRIPTION,
     *OPENAI,
@@ -102,9 +116,22 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/health",
         handle=health,
         summary="Whether the engine lives",
+        answer=Status,
         open=True,
     ),
-    Endpoint(method="GET", path="/ready", handle=ready, summary="Whether new requests are taken"),
-    Endpoint(method="GET", path="/version", handle=version, summary="The version of this server"),
+    Endpoint(
+        method="GET",
+        path="/ready",
+        handle=ready,
+        summary="Whether new requests are taken",
+        answer=Status,
+    ),
+    Endpoint(
+        method="GET",
+        path="/version",
+        handle=version,
+        summary="The version of this server",
+        answer=Version,
+    ),
     Endpoint(method="GET", path="/metrics", handle=metrics, summary="Metrics for Prometheus"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,9 @@ from dovetail.engine.admission import check_task
 from dovetail.errors import DovetailError
 
 from . import errors as forms
+from .words import in_words
 
+EVENTS = "text/event-stream"
 Handle = Callable[[Request], Awaitable[Response]]
 
 
@@ -29,7 +31,9 @@ class Endpoint:
     body      type of the request's JSON body, None if it takes none
     answer    type of the answer's JSON, None if it is no JSON
     streamed  type of each event of a streamed answer, None if it is never streamed
+    events    media type of a streamed answer
     errors    how an error is answered here; OpenAI's form unless a dialect has its own
+    words     shared names of fields -> what they are called here, for errors
     query     parameters of the query string: name -> type
     open      needs no key
     tasks     what the model must be served for, one of them; empty: anything
@@ -43,7 +47,9 @@ class Endpoint:
     body: Any = None
     answer: Any = None
     streamed: Any = None
+    events: str = EVENTS
     errors: forms.Answer = forms.answer
+    words: Mapping[str, str] = field(default_factory=dict)
     query: dict[str, Any] = field(default_factory=dict)
     open: bool = False
     tasks: tuple[str, ...] = ()
@@ -61,7 +67,7 @@ class Endpoint:
             self._check_task(request)
             return await self.handle(request)
         except DovetailError as error:
-            return self.errors(error)
+            return self.errors(in_words(error, self.words) if self.words else error)
 
     def _check_task(self, request: Request) -> None:
         info = request.app.state.served.engine.info

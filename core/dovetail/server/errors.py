@@ -124,10 +124,16 @@ async def on_error(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code in (404, 405):
         detail = f"there is no {request.method} {request.url.path} here"
         error = HTTPException(error.status_code, detail, error.headers)
-    return answer(error)
+    return _form_of(request)(error)
 
 
 async def on_bug(request: Request, error: Exception) -> Response:
     """Starlette's handler of everything else; uvicorn logs the traceback."""
     log.error("path=%r error=%r", request.url.path, error)
-    return answer(error)
+    return _form_of(request)(error)
+
+
+def _form_of(request: Request) -> Answer:
+    """How errors are answered where the request went."""
+    form: Answer = request.app.state.gate.form(request.scope["path"])
+    return form

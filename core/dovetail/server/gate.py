@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dovetail.errors import DovetailError
 
+from . import forms
 from .access import CALLER, Access, Caller, RateLimited
 from .endpoint import Endpoint
 from .errors import Answer, Draining, NotAuthorized, WrongHost, answer
@@ -18,6 +19,8 @@ from .sse import DIRECT
 
 ID_HEADERS = (b"x-request-id", b"request-id")  # OpenAI's and Anthropic's
 # OpenAI's words: clients look for them
+# what paths of a dialect that are none of its endpoints begin with -> how it answers errors
+FAMILIES = {"/api/": forms.plain, "/v1/messages": forms.anthropic, "/v2": forms.plain}
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -55,7 +58,8 @@ class Gate:
             )
         self._open = frozenset(e.path for e in endpoints if e.open)
         self._errors = {e.path: e.errors for e in endpoints if "{" not in e.path}
-        self._errors_below = {_fixed(e.path): e.errors for e in endpoints if "{" in e.path}
+        below = {_fixed(e.path): e.errors for e in endpoints if "{" in e.path}
+        self._errors_below: Mapping[str, Answer] = FAMILIES | below
         self._hosts = frozenset(_host(host.encode()) for host in hosts)
         self.draining = False
 
@@ -91,10 +95,10 @@ class Gate:
         if error is None:
             await self._app(scope, receive, send_with_id)
         else:
-            await self._form(scope["path"])(error)(scope, receive, send_with_id)
+            await self.form(scope["path"])(error)(scope, receive, send_with_id)
 
-    def _form(self, path: str) -> Answer:
-        """How errors are answered on a path: in the form of the endpoint it leads to."""
+    def form(self, path: str) -> Answer:
+        """How errors are answered on a path: in the form of the endpoint it leads to, or of the dialect it is of."""
         if path in self._errors:
             return self._errors[path]
         fitting = [start for start in self._errors_below if path.startswith(start)]

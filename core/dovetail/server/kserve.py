@@ -20,6 +20,7 @@ from dovetail.sampling import check_int
 from . import forms
 from .endpoint import Endpoint
 from .generation import Generation
+from .kserve_objects import Generated, Live, Model, Piece, Ready, Server
 from .limits import read_json
 from .served import Served, fresh_id, off_loop
 from .sse import Framing, begin, encode
@@ -194,6 +195,8 @@ def _endpoints(
     handle: Callable[[Request], Awaitable[Response]],
     summary: str,
     body: Any = None,
+    answer: Any = None,
+    streamed: Any = None,
 ) -> tuple[Endpoint, ...]:
     """With and without a version."""
     return tuple(
@@ -203,7 +206,10 @@ def _endpoints(
             handle=handle,
             summary=summary,
             body=body,
+            answer=answer,
+            streamed=streamed,
             errors=forms.plain,
+            words={"prompt": "text_input"},
         )
         for version in ("/versions/{version}", "")
     )
@@ -215,6 +221,7 @@ ENDPOINTS = (
         path="/v2",
         handle=server,
         summary="The server, as KServe's protocol tells it",
+        answer=Server,
         errors=forms.plain,
     ),
     Endpoint(
@@ -222,6 +229,7 @@ ENDPOINTS = (
         path="/v2/health/live",
         handle=live,
         summary="Whether the engine lives",
+        answer=Live,
         errors=forms.plain,
     ),
     Endpoint(
@@ -229,16 +237,18 @@ ENDPOINTS = (
         path="/v2/health/ready",
         handle=ready,
         summary="Whether new requests are taken",
+        answer=Ready,
         errors=forms.plain,
     ),
-    *_endpoints("POST", "/generate", generate, "Complete a text", GenerateRequest),
+    *_endpoints("POST", "/generate", generate, "Complete a text", GenerateRequest, Generated),
     *_endpoints(
         "POST",
         "/generate_stream",
         generate_stream,
         "Complete a text, one event per piece",
         GenerateRequest,
+        streamed=Piece,
     ),
-    *_endpoints("GET", "/ready", model_ready, "Whether a model takes requests"),
-    *_endpoints("GET", "", model, "What a model takes and gives"),
+    *_endpoints("GET", "/ready", model_ready, "Whether a model takes requests", answer=Ready),
+    *_endpoints("GET", "", model, "What a model takes and gives", answer=Model),
 )

@@ -12,14 +12,18 @@ from starlette.responses import Response
 
 from dovetail import __version__
 
-from . import errors as forms
-from .endpoint import Endpoint
+from . import errors, forms
+from .anthropic import objects as anthropic
+from .endpoint import EVENTS, Endpoint
+from .kserve_objects import Failure
+from .llama import objects as llama
 from .sse import encode
+from .tgi import objects as tgi
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 REFERENCE = "#/components/schemas/{name}"
 MODULES = b"dovetail.server."  # what types of equal names in several dialects are told apart by, but for this
-JSON, EVENTS = "application/json", "text/event-stream"
+JSON = "application/json"
 
 
 class ErrorFields(msgspec.Struct):
@@ -37,6 +41,16 @@ class Error(msgspec.Struct):
     error: ErrorFields
 
 
+# how an error is answered -> the type of the answer
+FAILURES: dict[errors.Answer, Any] = {
+    errors.answer: Error,
+    forms.anthropic: anthropic.Failure,
+    forms.plain: Failure,
+    forms.tgi: tgi.Failure,
+    forms.llama: llama.Failure,
+}
+
+
 class Document(msgspec.Struct):
     """An OpenAPI document."""
 
@@ -48,7 +62,7 @@ class Document(msgspec.Struct):
 
 def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The document."""
-    types: list[Any] = [Error]
+    types: list[Any] = list(FAILURES.values())
     for endpoint in endpoints:
         types += [kind for kind in (endpoint.body, endpoint.answer, endpoint.streamed) if kind]
     unique = list(dict.fromkeys(types))
@@ -103,15 +117,21 @@ def _answer(endpoint: Endpoint, schemas: dict[Any, dict[str, Any]]) -> dict[str,
     if endpoint.answer is not None:
         content[JSON] = {"schema": schemas[endpoint.answer]}
     if endpoint.streamed is not None:
-        content[EVENTS] = {"schema": {"type": "string"}, "x-event": schemas[endpoint.streamed]}
+        content[endpoint.events] = {"schema": _stream(endpoint, schemas[endpoint.streamed])}
     return {"description": endpoint.summary} | ({"content": content} if content else {})
 
 
+def _stream(endpoint: Endpoint, each: dict[str, Any]) -> dict[str, Any]:
+    """Of one event, whose data is JSON; or of text, whose lines are."""
+    told = {"type": "string", "contentMediaType": JSON, "contentSchema": each}
+    if endpoint.events != EVENTS:
+        return told
+    return {"type": "object", "properties": {"data": told}, "required": ["data"]}
+
+
 def _error(endpoint: Endpoint, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    made: dict[str, Any] = {"description": "What is wrong, and what to do about it"}
-    if endpoint.errors is forms.answer:
-        made["content"] = {JSON: {"schema": schemas[Error]}}
-    return made
+    content = {JSON: {"schema": schemas[FAILURES[endpoint.errors]]}}
+    return {"description": "What is wrong, and what to do about it", "content": content}
 
 
 async def show_description(request: Request) -> Response:

@@ -22,11 +22,13 @@ from dovetail.text.reply import Delta
 
 from .answer import PING, Events, blocks_of, event
 from .asking import ask_of
+from .objects import Count, Event, Message
 from .schema import CountRequest, MessagesRequest
 
 decoder = msgspec.json.Decoder(MessagesRequest)
 count_decoder = msgspec.json.Decoder(CountRequest)
 ONGOING: Mapping[str, Any] = {"stop_reason": None, "stop_sequence": None}
+WORDS = {"prompt": "messages", "stop": "stop_sequences", "reasoning_effort": "output_config.effort"}
 FRAMING = Framing(
     lambda error: b"event: error\ndata: " + encode(forms.anthropic_fields(error)) + b"\n\n"
 )
@@ -144,7 +146,10 @@ ENDPOINTS = (
         handle=messages,
         summary="Answer a conversation, as Anthropic's API does",
         body=MessagesRequest,
+        answer=Message,
+        streamed=Event,
         errors=forms.anthropic,
+        words=WORDS,
     ),
     Endpoint(
         method="POST",
@@ -152,6 +157,8 @@ ENDPOINTS = (
         handle=count_tokens,
         summary="Count the tokens of a conversation",
         body=CountRequest,
+        answer=Count,
         errors=forms.anthropic,
+        words=WORDS,
     ),
 )

@@ -24,11 +24,13 @@ from dovetail.server.sse import Framing, begin, encode
 
 from .answer import Answer
 from .asking import DEFAULTS, completion_of, infill_of
+from .objects import Applied, Completion, Event, Props
 from .schema import CompletionFields, CompletionRequest, InfillRequest, TemplateRequest
 
 completion_decoder = msgspec.json.Decoder(CompletionRequest)
 infill_decoder = msgspec.json.Decoder(InfillRequest)
 template_decoder = msgspec.json.Decoder(TemplateRequest)
+WORDS = {"max_tokens": "n_predict", "repetition_penalty": "repeat_penalty"}
 FRAMING = Framing(lambda error: b"data: " + encode(forms.llama_fields(error)) + b"\n\n")
 
 
@@ -115,7 +117,10 @@ ENDPOINTS = (
         handle=completion,
         summary="Complete a text, as llama-server does",
         body=CompletionRequest,
+        answer=Completion,
+        streamed=Event,
         errors=forms.llama,
+        words=WORDS,
     ),
     Endpoint(
         method="POST",
@@ -123,7 +128,10 @@ ENDPOINTS = (
         handle=infill,
         summary="Fill in between a prefix and a suffix",
         body=InfillRequest,
+        answer=Completion,
+        streamed=Event,
         errors=forms.llama,
+        words=WORDS,
     ),
     Endpoint(
         method="POST",
@@ -131,13 +139,17 @@ ENDPOINTS = (
         handle=apply_template,
         summary="The prompt that a chat becomes",
         body=TemplateRequest,
+        answer=Applied,
         errors=forms.llama,
+        words=WORDS,
     ),
     Endpoint(
         method="GET",
         path="/props",
         handle=props,
         summary="What the server and its model are",
+        answer=Props,
         errors=forms.llama,
+        words=WORDS,
     ),
 )

@@ -17,9 +17,16 @@ from dovetail.server.sse import Framing, begin, encode
 
 from .answer import Answer
 from .asking import MAX_BEST_OF, check, prompt_of, sampling_of
+from .objects import Event, Generated, Info
 from .schema import GenerateRequest, Parameters
 
 decoder = msgspec.json.Decoder(GenerateRequest)
+WORDS = {
+    "max_tokens": "max_new_tokens",
+    "prompt": "inputs",
+    "logprobs": "top_n_tokens",
+    "n": "best_of",
+}
 FRAMING = Framing(lambda error: b"data:" + encode(forms.tgi_fields(error)) + b"\n\n")
 
 
@@ -100,7 +107,9 @@ ENDPOINTS = (
         handle=generate,
         summary="Complete a text, as TGI does",
         body=GenerateRequest,
+        answer=Generated,
         errors=forms.tgi,
+        words=WORDS,
     ),
     Endpoint(
         method="POST",
@@ -108,7 +117,9 @@ ENDPOINTS = (
         handle=generate_stream,
         summary="Complete a text, one event per token",
         body=GenerateRequest,
+        streamed=Event,
         errors=forms.tgi,
+        words=WORDS,
     ),
     Endpoint(
         method="POST",
@@ -116,13 +127,18 @@ ENDPOINTS = (
         handle=either,
         summary="Complete a text, streamed or not",
         body=GenerateRequest,
+        answer=list[Generated],
+        streamed=Event,
         errors=forms.tgi,
+        words=WORDS,
     ),
     Endpoint(
         method="GET",
         path="/info",
         handle=info,
         summary="The model and the server's limits, as TGI tells them",
+        answer=Info,
         errors=forms.tgi,
+        words=WORDS,
     ),
 )
