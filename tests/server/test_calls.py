@@ -208,3 +208,16 @@ def test_a_strict_tool_that_cannot_be_held_to_is_refused(bare: Running, dialect:
     refused = (openai.BadRequestError, anthropic.BadRequestError)
     with pytest.raises(refused, match=f"{dialect}.*, which is strict, .*uniqueItems"):
         _with_tool(bare, dialect, cannot, True)
+
+
+def test_an_answers_form_beside_calls_that_must_come(client: openai.OpenAI) -> None:
+    def form(schema: dict[str, Any]) -> Any:
+        return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+    options: Any = {"tools": TOOLS, "tool_choice": NAMED, "max_tokens": 400}
+    (choice,) = ask(client, response_format=form(ADD), **options).choices
+    assert choice.finish_reason == "tool_calls" and not choice.message.content
+    check(choice.message.tool_calls[0], "add")
+    with pytest.raises(openai.BadRequestError, match="/uniqueItems") as error:
+        ask(client, response_format=form({"type": "array", "uniqueItems": True}), **options)
+    assert "response_format" in str(error.value.param)

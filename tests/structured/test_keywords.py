@@ -173,3 +173,23 @@ def test_tagged_unions_of_references_are_enforced(vocabulary):
     assert allows(vocabulary, schema, '{"kind":"cat","lives":9}')
     assert allows(vocabulary, schema, '{"kind":"dog","friend":{"kind":"cat","lives":9}}')
     assert not allows(vocabulary, schema, '{"kind":"dog","lives":9}')
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('start: "a" %json {"type": "array", "uniqueItems": true}', '"/uniqueItems"'),
+        ('start: %json // of it\n {"properties": {"a": {"not": {}}}}', '"/properties/a/not"'),
+        ('start: %lark {\nstart: %json {"if": {}}\n}', '"/if"'),
+        ('start: %json {"type": "array", "x-guidance": {"lenient": true}}', "x-guidance"),
+        ('{"grammars": [{"json_schema": {"uniqueItems": true}}]}', "not a JSON object"),
+    ],
+)
+def test_the_same_is_refused_within_lark(vocabulary, text, why):
+    with pytest.raises(InvalidParameter, match=why):
+        vocabulary.compile(Grammar("lark", text))
+
+
+def test_other_schemas_within_lark_are_kept_to(vocabulary):
+    spaced = {"type": "array", "x-guidance": {"whitespace_flexible": False}}
+    vocabulary.compile(Grammar("lark", f"start: %json {json.dumps(spaced)}"))

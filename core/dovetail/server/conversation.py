@@ -34,6 +34,11 @@ async def converse(served: Served, ask: Ask, *, request_id: str) -> Generation:
     prompt = await prompt_of(served.text, ask)
     speech, tools = served.text.speech, ask.offered
     sampling = await _sampling(served.text, ask, prompt)
+    form = ask.sampling.grammar
+    if form is not None and ask.offered and ask.tool_choice.kind == "required":
+        await served.grammars.check(
+            form
+        )  # such a reply has no answer, but what is asked must make sense
 
     def parser() -> Parser | None:
         if speech is None:

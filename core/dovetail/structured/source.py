@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from .tags import tags
 MAX_BYTES = 1 << 18
 MAX_CHOICES = 4096
 MAX_COLONS = 16_384
+SCHEMA = re.compile(r"%json(?:\s|//[^\n]*\n|#[^\n]*\n)*(?=\{)")
+SPACING = {"whitespace_flexible", "whitespace_pattern", "item_separator", "key_separator"}
 
 
 def source_of(grammar: Grammar, tokens: Mapping[str, int]) -> str:
@@ -96,7 +99,25 @@ def _lark(text: str) -> str:
         raise InvalidParameter(
             f"the grammar has more than {MAX_COLONS} colons; at most so many rules are allowed"
         )
+    if text.lstrip().startswith("{"):
+        raise InvalidParameter("the grammar must be Lark or GBNF, not a JSON object")
+    for found in SCHEMA.finditer(text):
+        _check_within(text, found.end())
     return text
+
+
+def _check_within(text: str, at: int) -> None:
+    """Raise InvalidParameter for a schema, within Lark, that cannot be enforced."""
+    try:
+        schema, _ = json.JSONDecoder().raw_decode(text, at)
+    except (ValueError, RecursionError) as error:
+        raise InvalidParameter(f"what follows %json in the grammar is not JSON: {error}") from None
+    options = schema.pop("x-guidance", None) or {}
+    if not isinstance(options, dict) or not options.keys() <= SPACING:
+        raise InvalidParameter(
+            f"x-guidance in the grammar can hold {', '.join(sorted(SPACING))} and nothing else"
+        )
+    enforceable(schema)
 
 
 def _choice(text: str) -> str:
