@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import openai
+import pydantic
 import pytest
 
 MESSAGES: Any = [{"role": "user", "content": "What is the capital of France?"}]
@@ -152,3 +153,29 @@ def test_a_forced_call_is_parsed(client: openai.OpenAI) -> None:
     calls: Any = reply.choices[0].message.tool_calls
     assert reply.choices[0].finish_reason == "tool_calls"
     assert json.loads(calls[0].function.arguments)["city"] in ("Paris", "Rome")
+
+
+class City(pydantic.BaseModel):
+    """Where something is."""
+
+    city: str = pydantic.Field(max_length=20)
+    continent: Literal["Europe", "Asia"]
+
+
+def test_a_model_of_pydantic_is_parsed(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.parse(
+        model="demo", messages=MESSAGES, response_format=City, temperature=0, max_tokens=300
+    )
+    assert isinstance(reply.choices[0].message.parsed, City)
+
+
+def test_a_strict_tool_is_called_or_not_as_the_model_likes(client: openai.OpenAI) -> None:
+    class get_weather(pydantic.BaseModel):
+        city: Literal["London", "Rome"]  # which is not asked for
+
+    options: Any = {"tools": [openai.pydantic_function_tool(get_weather)], "temperature": 0}
+    reply = client.chat.completions.parse(model="demo", messages=WEATHER, max_tokens=120, **options)
+    (call,) = reply.choices[0].message.tool_calls or ()
+    assert isinstance(call.function.parsed_arguments, get_weather)
+    said = client.chat.completions.parse(model="demo", messages=MESSAGES, max_tokens=20, **options)
+    assert "Paris" in (said.choices[0].message.content or "")

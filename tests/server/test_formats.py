@@ -88,6 +88,18 @@ def test_a_reply_has_the_form_that_was_asked_for(server, name, path):
         check(text_of(answer))
 
 
+@pytest.mark.parametrize("name", ["json_schema", "regex", "lark"])
+def test_a_reply_of_a_form_is_streamed_as_it_is_whole(server, name):
+    fields, _ = ASKED[name]
+    asked = {"model": "tiny", "messages": MESSAGES, "max_tokens": 400, "seed": 5, "temperature": 1}
+    with server.client() as client:
+        whole = client.chat.completions.create(**asked, extra_body=fields).choices[0]
+        stream = client.chat.completions.create(**asked, extra_body=fields, stream=True)
+        chunks = [chunk.choices[0] for chunk in stream]
+    assert "".join(c.delta.content or "" for c in chunks) == whole.message.content
+    assert [c.finish_reason for c in chunks if c.finish_reason] == [whole.finish_reason]
+
+
 REFUSED = {
     "two forms": (
         {"guided_json": PERSON, "response_format": {"type": "json_object"}},
