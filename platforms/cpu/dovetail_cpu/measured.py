@@ -14,12 +14,12 @@ from typing import Any
 class Rule:
     """When the platform's own kernels run a bf16 graph whose matrices are of one kind.
 
-    most_bytes   of matrices, None for any; OpenVINO runs larger ones
-    activations  by --precision, where there is a choice
+    most_bytes  of matrices, None for any; OpenVINO runs larger ones
+    terms       of int8 that an activation is split into, by --precision, where there is a choice
     """
 
     most_bytes: int | None
-    activations: Mapping[str, str]
+    terms: Mapping[str, int]
 
 
 @functools.cache
@@ -29,7 +29,7 @@ def rule(kind: str) -> Rule:
     most = table.get("most_mb")
     return Rule(
         None if most is None else most * 1_000_000,
-        {name: table[name] for name in ("accurate", "fast") if name in table},
+        table.get("terms", {}),
     )
 
 

@@ -49,7 +49,7 @@ class PackedSpec(Structure):
         ("form", c_int32),
         ("weight_group", c_int32),
         ("outputs", c_int32),
-        ("unused", c_int32),
+        ("terms", c_int32),
     )
 
 

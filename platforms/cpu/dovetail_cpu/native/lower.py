@@ -22,12 +22,12 @@ from .resident import Resident
 from .steps import Made, Place, Steps
 
 
-def lower(graph: Graph, source: WeightSource, *, quantise: bool) -> Steps:
+def lower(graph: Graph, source: WeightSource, *, terms: int) -> Steps:
     """Steps of a graph that `refusal` has accepted.
 
-    quantise  activations to int8, one scale per token, for products with int8 weights; else they stay bf16
+    terms  of int8 that an activation is split into beside int8 weights, with one scale per token: 1, or 2 for 16 bits
     """
-    state = Lowering(graph, source, quantise)
+    state = Lowering(graph, source, terms)
     for node in graph.nodes:
         state.lower(node)
     for index, value in enumerate(graph.outputs.values()):
@@ -38,11 +38,11 @@ def lower(graph: Graph, source: WeightSource, *, quantise: bool) -> Steps:
 class Lowering:
     """One graph on its way."""
 
-    def __init__(self, graph: Graph, source: WeightSource, quantise: bool) -> None:
+    def __init__(self, graph: Graph, source: WeightSource, terms: int) -> None:
         self.steps = Steps()
         self._graph = graph
         self._source = source
-        self._quantise = quantise
+        self._terms = terms
         self._resident = Resident()
         self._fusion: Fusion = find_fusions(graph)
         self._places: dict[str, Place] = {}
@@ -131,15 +131,13 @@ class Lowering:
         norm = self._fusion.norms.get(value)
         place = self._places[norm.inputs[0] if norm else value]
         form, group = weight.form.kind, weight.form.group
-        if form == "int8_channel" and not self._quantise:
-            form = "dense"
         spec = (
             weight.shape[1],
             group if group < weight.shape[1] else 0,
             bindings.FORM[form],
             group if form == "int4_group" else 0,
             int(place.outputs),
-            0,
+            self._terms if form == "int8_channel" else 1,
         )
         if spec not in self._packs:
             self.steps.packed.append(bindings.PackedSpec(*spec))

@@ -49,7 +49,7 @@ class NativeModel(LoadedModel):
         self, library: Library, graph: Graph, weights: WeightSource, settings: Settings
     ) -> None:
         self._graph = graph
-        steps = lower(graph, weights, quantise=quantised(settings))
+        steps = lower(graph, weights, terms=terms(settings))
         layers = max((layer for group in graph.cache for layer in group.layers), default=-1) + 1
         self._engine: Engine | None = Engine(library, steps, layers, settings.threads)
         self._sampler = sampler_of(graph)
@@ -244,9 +244,9 @@ class NativePending(Pending):
         return Ready(np.ascontiguousarray(self._results[output][rows]))
 
 
-def quantised(settings: Settings) -> bool:
-    """Whether activations beside int8 weights are quantised too."""
-    return measured.rule("int8_channel").activations[settings.precision] == "int8"
+def terms(settings: Settings) -> int:
+    """Terms of int8 that an activation is split into beside int8 weights."""
+    return measured.rule("int8_channel").terms[settings.precision]
 
 
 def block_widths(group: CacheGroup) -> tuple[int, int]:

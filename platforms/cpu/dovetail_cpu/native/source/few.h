@@ -13,8 +13,8 @@ inline void fetch_ahead(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const 
 constexpr int64_t kAhead = 4096;  // bytes
 
 // Four rows of i8 [inputs] against M tokens, into out[row][token].
-template <int R, int M>
-inline void dot_int8(const Matrix& w, int64_t row, const Packed& x, float out[4][kFew]) {
+template <int R, int M, int W>
+inline void dot_int8(const Matrix& w, int64_t row, const Packed& x, float (&out)[4][W]) {
   const uint8_t* a = w.data + row * w.inputs;
   F total[R][M];
   for (int r = 0; r < R; ++r)
@@ -85,31 +85,16 @@ inline void dot_int4(const Matrix& w, int64_t row, const Packed& x, float out[4]
   }
 }
 
-// Inputs k to k + 32 of a row as pairs of f32: even inputs, odd ones. Integers are exact in f32.
-inline void pair(const Matrix& w, const uint8_t* row, int64_t k, F& even, F& odd) {
-  const __mmask32 here = w.inputs - k >= 32 ? ~0u : (1u << (w.inputs - k)) - 1;
-  if (w.form == kBf16) {
-    fetch_ahead(row + 2 * k + kAhead);
-    const Z v = _mm512_maskz_loadu_epi16(here, row + 2 * k);
-    even = even_bf16(v);
-    odd = odd_bf16(v);
-  } else {
-    fetch_ahead(row + k + kAhead);
-    const Z v = _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(here, row + k));
-    even = _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(v, 16), 16));
-    odd = _mm512_cvtepi32_ps(_mm512_srai_epi32(v, 16));
-  }
-}
-
-// Rows of bf16 or i8 against tokens that are not quantised.
+// Rows of bf16 against tokens in f32.
 template <int R, int M>
 inline void dot_dense(const Matrix& w, int64_t row, const Packed& x, float out[4][kFew]) {
-  const int64_t stride = w.inputs * (w.form == kBf16 ? 2 : 1);
+  const int64_t stride = w.inputs * 2;
   const uint8_t* a = w.data + row * stride;
   F total[R][M];
   for (int r = 0; r < R; ++r)
     for (int m = 0; m < M; ++m) total[r][m] = _mm512_setzero_ps();
   for (int64_t k = 0; k < w.inputs; k += 32) {
+    const __mmask32 here = w.inputs - k >= 32 ? ~0u : (1u << (w.inputs - k)) - 1;
     F even[M], odd[M];
     for (int m = 0; m < M; ++m) {
       const float* v = reinterpret_cast<const float*>(x.data) + m * x.padded + k;
@@ -117,8 +102,9 @@ inline void dot_dense(const Matrix& w, int64_t row, const Packed& x, float out[4
       odd[m] = load(v + 16);
     }
     for (int r = 0; r < R; ++r) {
-      F low, high;
-      pair(w, a + r * stride, k, low, high);
+      fetch_ahead(a + r * stride + 2 * k + kAhead);
+      const Z v = _mm512_maskz_loadu_epi16(here, a + r * stride + 2 * k);
+      const F low = even_bf16(v), high = odd_bf16(v);
       for (int m = 0; m < M; ++m) {
         total[r][m] = _mm512_fmadd_ps(low, even[m], total[r][m]);
         total[r][m] = _mm512_fmadd_ps(high, odd[m], total[r][m]);
@@ -126,13 +112,22 @@ inline void dot_dense(const Matrix& w, int64_t row, const Packed& x, float out[4
     }
   }
   for (int r = 0; r < R; ++r)
-    for (int m = 0; m < M; ++m)
-      out[r][m] = _mm512_reduce_add_ps(total[r][m]) * (w.form == kInt8 ? w.scale[row + r] : 1.0f);
+    for (int m = 0; m < M; ++m) out[r][m] = _mm512_reduce_add_ps(total[r][m]);
+}
+
+// Rows of i8 against tokens of two terms, which lie like tokens of their own.
+template <int R, int M>
+inline void dot_terms(const Matrix& w, int64_t row, const Packed& x, float out[4][kFew]) {
+  float terms[4][2 * kFew];
+  dot_int8<R, 2 * M>(w, row, x, terms);
+  for (int r = 0; r < R; ++r)
+    for (int m = 0; m < M; ++m) out[r][m] = terms[r][2 * m] + terms[r][2 * m + 1];
 }
 
 template <int R, int M>
-inline void dot_rows(const Matrix& w, int64_t row, const Packed& x, float out[4][kFew]) {
+inline void dot_rows(const Matrix& w, int64_t row, const Packed& x, float (&out)[4][kFew]) {
   if (x.form == kBf16) return dot_dense<R, M>(w, row, x, out);
+  if (x.terms == 2) return dot_terms<R, M>(w, row, x, out);
   if (w.form == kInt8) return dot_int8<R, M>(w, row, x, out);
   return dot_int4<R, M>(w, row, x, out);
 }

@@ -60,6 +60,40 @@ inline void quantise_row(const float* x, const Packed& to, uint8_t* bytes, float
   }
 }
 
+// One token to two terms of i8: the line of the high ones, the line of the low ones, their scales and sums.
+struct Term {
+  uint8_t* bytes;
+  float *scale, *sum;  // sum: of scale * number, or null
+};
+
+inline void split_terms(const float* x, const Packed& to, const Term& high, const Term& low) {
+  F largest = _mm512_setzero_ps(), invalid = _mm512_setzero_ps();
+  for (int64_t k = 0; k < to.inputs; k += 16) {
+    const F v = _mm512_maskz_loadu_ps(first(to.inputs - k), x + k);
+    largest = _mm512_max_ps(largest, _mm512_abs_ps(v));
+    invalid = _mm512_fmadd_ps(v, _mm512_setzero_ps(), invalid);  // NaN and infinity stay visible
+  }
+  constexpr float kMost = 127 * 256 + 127;
+  const float top = _mm512_reduce_max_ps(largest);
+  const F inverse = spread(top > 0 ? kMost / top : 0.0f);
+  *low.scale = top / kMost + _mm512_reduce_add_ps(invalid);
+  *high.scale = 256.0f * *low.scale;
+  Z high_sum = _mm512_setzero_si512(), low_sum = _mm512_setzero_si512();
+  for (int64_t k = 0; k < to.padded; k += 16) {
+    const F v = _mm512_maskz_loadu_ps(first(most(0, to.inputs - k)), x + k);
+    const Z q = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
+    const Z upper = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(128)), 8);
+    const Z lower = _mm512_sub_epi32(q, _mm512_slli_epi32(upper, 8));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(high.bytes + k), _mm512_cvtsepi32_epi8(upper));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(low.bytes + k), _mm512_cvtsepi32_epi8(lower));
+    high_sum = _mm512_add_epi32(high_sum, upper);
+    low_sum = _mm512_add_epi32(low_sum, lower);
+  }
+  if (high.sum == nullptr) return;
+  *high.sum = *high.scale * static_cast<float>(_mm512_reduce_add_epi32(high_sum));
+  *low.sum = *low.scale * static_cast<float>(_mm512_reduce_add_epi32(low_sum));
+}
+
 // f32 for products of few tokens with bf16: of each 32 inputs the even ones, then the odd ones
 inline void split_row(const float* x, int64_t inputs, int64_t padded, float* to) {
   const Z even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
@@ -77,6 +111,10 @@ inline void pack_rows(const Rows& x, const Norm& norm, Packed& to, float* row) {
     const float* values = normed(x.data + t * x.stride, norm, to.inputs, row);
     if (to.form == kBf16) {
       split_row(values, to.inputs, to.padded, reinterpret_cast<float*>(to.data) + t * to.padded);
+    } else if (to.terms == 2) {
+      uint8_t* bytes = to.data + 2 * t * to.padded;
+      float *scale = to.scale + 2 * t, *sum = to.sums + 2 * t;
+      split_terms(values, to, {bytes, scale, sum}, {bytes + to.padded, scale + 1, sum + 1});
     } else {
       quantise_row(values, to, to.data + t * to.padded, to.scale + t * to.groups, 1, to.sums + t * to.groups);
     }
@@ -90,29 +128,8 @@ inline void pack_bf16(const float* x, int64_t inputs, int64_t padded, uint8_t* t
   }
 }
 
-// 16 tokens: each to bytes in scratch, then 64 bytes of all of them at a time to where a tile wants them.
-void pack(const Rows& x, const Norm& norm, Packed& to, int64_t block, uint8_t* scratch) {
-  float* row = reinterpret_cast<float*>(scratch);
-  if (to.rows) return pack_rows(x, norm, to, row);
-  const int64_t bytes = to.padded * (to.form == kBf16 ? 2 : 1);
-  uint8_t* lines = scratch + round_up(to.inputs * 4 + 64, 64);
-  float* scale = to.scale + block * to.groups * kLanes;
-  for (int64_t lane = 0; lane < kLanes; ++lane) {
-    const int64_t t = block * kLanes + lane;
-    uint8_t* line = lines + lane * bytes;
-    if (t >= to.tokens) {
-      std::memset(line, 0, static_cast<size_t>(bytes));
-      for (int64_t g = 0; g < to.groups; ++g) scale[g * kLanes + lane] = 0.0f;
-      continue;
-    }
-    const float* values = normed(x.data + t * x.stride, norm, to.inputs, row);
-    if (to.form == kBf16) {
-      pack_bf16(values, to.inputs, to.padded, line);
-    } else {
-      quantise_row(values, to, line, scale + lane, kLanes, nullptr);
-    }
-  }
-  uint8_t* out = to.data + block * bytes * kLanes;
+// 16 lines of bytes to where a tile wants them: 64 bytes of all of them at a time.
+inline void interleave(const uint8_t* lines, int64_t bytes, const Packed& to, uint8_t* out) {
   for (int64_t k = 0; k < bytes; k += 64) {
     Z r[16];
     const __mmask64 here = first_bytes(bytes - k);
@@ -126,6 +143,35 @@ void pack(const Rows& x, const Norm& norm, Packed& to, int64_t block, uint8_t* s
       _mm512_storeu_si512(out + (k / 4 + i) * 64, r[i]);
     }
   }
+}
+
+// 16 tokens, each to bytes in scratch first.
+void pack(const Rows& x, const Norm& norm, Packed& to, int64_t block, uint8_t* scratch) {
+  float* row = reinterpret_cast<float*>(scratch);
+  if (to.rows) return pack_rows(x, norm, to, row);
+  const int64_t bytes = to.padded * (to.form == kBf16 ? 2 : 1);
+  uint8_t* lines = scratch + round_up(to.inputs * 4 + 64, 64);  // of a term after those of the other
+  float* scale = to.scale + block * to.terms * to.groups * kLanes;
+  for (int64_t lane = 0; lane < kLanes; ++lane) {
+    const int64_t t = block * kLanes + lane;
+    uint8_t *line = lines + lane * bytes, *second = line + kLanes * bytes;
+    if (t >= to.tokens) {
+      std::memset(line, 0, static_cast<size_t>(bytes));
+      if (to.terms == 2) std::memset(second, 0, static_cast<size_t>(bytes));
+      for (int64_t g = 0; g < to.groups * to.terms; ++g) scale[g * kLanes + lane] = 0.0f;
+      continue;
+    }
+    const float* values = normed(x.data + t * x.stride, norm, to.inputs, row);
+    if (to.form == kBf16) {
+      pack_bf16(values, to.inputs, to.padded, line);
+    } else if (to.terms == 2) {
+      split_terms(values, to, {line, scale + lane, nullptr}, {second, scale + kLanes + lane, nullptr});
+    } else {
+      quantise_row(values, to, line, scale + lane, kLanes, nullptr);
+    }
+  }
+  for (int64_t term = 0; term < to.terms; ++term)
+    interleave(lines + term * kLanes * bytes, bytes, to, to.data + (block * to.terms + term) * bytes * kLanes);
 }
 
 }  // namespace

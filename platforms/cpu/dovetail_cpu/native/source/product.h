@@ -82,19 +82,6 @@ inline void sum_rows(const RowTile& tile, const Packed& x, const Geometry& shape
   }
 }
 
-// i8 to bf16, which holds every one of them exactly: for activations that are not quantised
-inline void unpack_int8(const Matrix& w, int64_t row, int64_t rows, int64_t padded, uint8_t* to, int64_t stride) {
-  for (int64_t r = 0; r < 16; ++r) {
-    const uint8_t* in = w.data + (row + r) * w.inputs;
-    for (int64_t k = 0; k < padded; k += 16) {
-      const __mmask16 here = r < rows ? first(most(0, w.inputs - k)) : 0;
-      const F v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(here, in + k)));
-      const Z bits = _mm512_srli_epi32(_mm512_castps_si512(v), 16);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + r * stride + 2 * k), _mm512_cvtepi32_epi16(bits));
-    }
-  }
-}
-
 // `scratch` holds 16 rows and their sums. Rows that many tokens follow are copied there: their lines then neither share
 // a cache set, as rows a power of two apart do, nor lie across two lines.
 inline void take_rows(const Matrix& w, int64_t row, const Packed& x, const Geometry& shape, bool copy, uint8_t* scratch,
@@ -108,10 +95,6 @@ inline void take_rows(const Matrix& w, int64_t row, const Packed& x, const Geome
   if (w.form == kInt4) {
     tile.stride = shape.rows == 8 ? shape.groups * 64 : padded;
     unpack_int4(w, row, tile.rows, scratch, tile.stride);
-    tile.data = scratch;
-  } else if (w.form == kInt8 && x.form == kBf16) {
-    tile.stride = padded + 64;
-    unpack_int8(w, row, tile.rows, x.padded, scratch, tile.stride);
     tile.data = scratch;
   } else if (copy || tile.rows < 16 || padded != used) {
     tile.stride = padded + 64;
@@ -237,12 +220,17 @@ inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape
   }
 }
 
-// Sums of 16 rows and tokens as they are meant: scales and bias applied.
+// Sums of 16 rows and tokens as they are meant: scales and bias applied; of two terms both.
 inline void finished(const RowTile& tile, const Packed& x, const Sums& sums, int i, int j, int64_t block, F v[16]) {
   if (whole(x)) {
     const F s = load(x.scale + (block + j) * kLanes);
     for (int r = 0; r < 16; ++r)
       v[r] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums.i[i][j][r])), s);
+    if (x.terms == 2) {
+      const F low = load(x.scale + (block + j + 1) * kLanes);
+      for (int r = 0; r < 16; ++r)
+        v[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums.i[i][j + 1][r])), low, v[r]);
+    }
   } else {
     for (int r = 0; r < 16; ++r) v[r] = load(sums.f[i][j][r]);
   }
@@ -272,7 +260,8 @@ inline void put(F v[16], const RowTile& tile, const Product& p, int64_t block) {
 }
 
 inline void finish(const Product& p, const RowTile* tile, int tiles, int blocks, int64_t block, const Sums& sums) {
-  for (int j = 0; j < blocks; ++j) {
+  const int terms = static_cast<int>(p.x->terms);
+  for (int j = 0; j < blocks; j += terms) {
     F v[16];
     finished(tile[0], *p.x, sums, 0, j, block, v);
     if (p.second != nullptr) {
@@ -284,10 +273,10 @@ inline void finish(const Product& p, const RowTile* tile, int tiles, int blocks,
         for (int r = 0; r < 16; ++r) v[r] = _mm512_mul_ps(activate(v[r], p.activation), up[r]);
       }
     }
-    put(v, tile[0], p, block + j);
+    put(v, tile[0], p, (block + j) / terms);
     if (p.second != nullptr || tiles == 1) continue;
     finished(tile[1], *p.x, sums, 1, j, block, v);
-    put(v, tile[1], p, block + j);
+    put(v, tile[1], p, (block + j) / terms);
   }
 }
 
@@ -310,6 +299,8 @@ void product(const Product& p, int64_t first, int64_t last, int64_t token_block,
   Sums* sums = reinterpret_cast<Sums*>(scratch + round_up(2 * tile_bytes(x.inputs), 64));
   const int64_t rows = p.second != nullptr ? 16 : 32;
   const bool copy = token_blocks >= 4;
+  token_block *= x.terms;  // high and low terms are blocks of their own until they are put away together
+  token_blocks *= x.terms;
   for (int64_t n = first; n < last; n += rows) {
     RowTile tile[2];
     int tiles = 1;

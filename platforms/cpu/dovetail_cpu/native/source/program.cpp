@@ -67,7 +67,7 @@ bool Program::reserve(int64_t tokens, int64_t outputs) {
     // numbers (f32 for few tokens), scales and sums of at most one per 32 inputs, and what a last tile reads beyond
     const int64_t bytes = std::max(blocks * 2, few_ * 4) * round_up(spec.inputs, 64);
     const int64_t groups = spec.group == 0 ? 1 : (spec.inputs + spec.group - 1) / spec.group;
-    enough = enough && packed_[i].grow(bytes + 2 * blocks * groups * 4 + 4096);
+    enough = enough && packed_[i].grow(bytes + 2 * blocks * groups * spec.terms * 4 + 4096);
     widest = std::max(widest, spec.inputs);
   }
   for (Memory& memory : scratch_) enough = enough && memory.grow(kernels_.scratch_bytes(widest) + (256 << 10));
@@ -147,14 +147,15 @@ Packed Program::packed(int32_t index) const {
   p.inputs = spec.inputs;
   p.form = spec.form;
   p.weight_group = spec.weight_group;
+  p.terms = spec.terms;
   p.rows = p.tokens <= few_ && !(spec.form == kInt4 && spec.weight_group == 32);
   p.padded = spec.form == kInt4 ? spec.inputs : round_up(spec.inputs, spec.form == kBf16 ? 32 : 64);
   p.group = static_cast<int32_t>(spec.group == 0 ? p.padded : spec.group);
   p.groups = spec.form == kBf16 ? 1 : (p.padded + p.group - 1) / p.group;
   const int64_t blocks = round_up(p.tokens, kLanes);
-  const int64_t bytes = p.rows ? p.tokens * p.padded * 4 : blocks * p.padded * (spec.form == kBf16 ? 2 : 1);
+  const int64_t bytes = p.rows ? p.tokens * p.padded * 4 : blocks * p.padded * (spec.form == kBf16 ? 2 : p.terms);
   p.scale = reinterpret_cast<float*>(p.data + round_up(bytes + 1024, 64));
-  p.sums = p.scale + blocks * p.groups;
+  p.sums = p.scale + blocks * p.groups * p.terms;
   return p;
 }
 
@@ -201,8 +202,8 @@ void Program::product(const Step& s) {
     ++parts;
   }
   const int64_t blocks = (x.tokens + kLanes - 1) / kLanes;
-  const int64_t block_bytes = x.padded * kLanes * (x.form == kBf16 ? 2 : 1);
-  const int64_t at_once = x.rows ? blocks : std::clamp<int64_t>(kResident / block_bytes / 2 * 2, 2, 128);
+  const int64_t block_bytes = x.padded * kLanes * (x.form == kBf16 ? 2 : x.terms);
+  const int64_t at_once = x.rows ? blocks : std::clamp<int64_t>(kResident / block_bytes / 2 * 2, 2, 128 / x.terms);
   const int64_t tasks = starts[parts], chunks = (blocks + at_once - 1) / at_once;
   auto some = [&](int64_t index, int thread) {
     const int64_t chunk = index / tasks, task = index % tasks;

@@ -24,7 +24,7 @@ struct Value {  // columns `offset` to `offset + width` of a slot [rows, stride]
 
 struct PackedSpec {
   int64_t inputs, group;  // group: inputs that share a scale, 0 for all
-  int32_t form, weight_group, outputs, unused;
+  int32_t form, weight_group, outputs, terms;  // terms: as in Packed
 };
 
 struct Step {
