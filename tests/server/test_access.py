@@ -80,7 +80,23 @@ def test_tokens_per_minute(limited: Running) -> None:
     while (got := ask(limited, "short-key"))[0] == 200:
         seen.append(got[2]["usage"]["total_tokens"])
     assert got[0] == 429 and "tokens" in got[2]["error"]["message"]
-    assert sum(seen[:-1]) < 100 <= sum(seen) + 4  # the last one was let in, and overdrew
+    assert len(seen) == 1 and seen[0] > 100  # it needed the whole minute's, and overdrew
+    assert int(got[1]["retry-after"]) > 60
+
+
+def test_requests_side_by_side_cannot_overdraw_together() -> None:
+    now = [0.0]
+    allowance = Allowance("a", tokens=Bucket(60, lambda: now[0]))
+    first = allowance.reserve(40)
+    with pytest.raises(RateLimited, match="20 left of its 60") as error:
+        allowance.reserve(30)
+    assert error.value.retry_after_s == pytest.approx(10)
+    allowance.settle(first, 5)
+    assert allowance.reserve(30) == 30
+    now[0] = 1e6
+    assert allowance.reserve(1000) == 60  # all of a minute's, and no more is asked of it
+    with pytest.raises(RateLimited):
+        allowance.reserve(1)
 
 
 def test_a_bucket_fills_by_the_minute() -> None:
@@ -88,7 +104,7 @@ def test_a_bucket_fills_by_the_minute() -> None:
     bucket = Bucket(60, lambda: now[0])
     allowance = Allowance("a", tokens=bucket)
     allowance.admit()
-    allowance.spend(90)
+    allowance.settle(allowance.reserve(60), 90)
     with pytest.raises(RateLimited) as error:
         allowance.admit()
     assert error.value.retry_after_s == pytest.approx(31)

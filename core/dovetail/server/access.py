@@ -36,7 +36,7 @@ class RateLimited(Overloaded):
 
 
 class Bucket:
-    """So many per minute: what is unused grows to that many and no further; it may be overdrawn."""
+    """So many per minute: what is unused grows to that many and no further; one take may overdraw it."""
 
     __slots__ = ("_at_s", "_clock", "_left", "limit")
 
@@ -72,7 +72,7 @@ class Allowance:
     tokens: Bucket | None = None
 
     def admit(self) -> None:
-        """One more request; raises RateLimited. Tokens are counted when they are known: debts are waited for."""
+        """One more request; raises RateLimited. Its tokens are reserved once they are known: debts are waited for."""
         for bucket, what in ((self.requests, "requests"), (self.tokens, "tokens")):
             if bucket is not None and bucket.left < 1:
                 raise RateLimited(
@@ -82,10 +82,28 @@ class Allowance:
         if self.requests is not None:
             self.requests.take(1)
 
-    def spend(self, tokens: int) -> None:
-        """Tokens of a prompt, or of an answer."""
+    def reserve(self, most: int) -> int:
+        """Set aside what a request may use at most, a minute's worth for one that may use more; raises RateLimited.
+
+        Returns what was set aside, for `settle`: requests that run side by side cannot overdraw together.
+        """
+        bucket = self.tokens
+        if bucket is None:
+            return 0
+        wanted = min(most, bucket.limit)
+        if bucket.left < wanted:
+            raise RateLimited(
+                f"the request may use {most} tokens, prompt and output together, and the key {self.name!r} has "
+                f"{max(0, int(bucket.left))} left of its {bucket.limit} tokens per minute; ask for fewer, or try again later",
+                retry_after_s=bucket.wait_s(wanted),
+            )
+        bucket.take(wanted)
+        return wanted
+
+    def settle(self, reserved: int, used: int) -> None:
+        """The request has ended, and used so many tokens."""
         if self.tokens is not None:
-            self.tokens.take(tokens)
+            self.tokens.take(used - reserved)
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """OpenAI's x-ratelimit-*."""

@@ -82,6 +82,7 @@ class Generation:
         self.gone = False
         self.keep_tokens = False
         self._allowance: Allowance | None = None
+        self._reserved = 0  # tokens of the allowance
 
     @classmethod
     async def start(
@@ -126,7 +127,10 @@ class Generation:
             requests.append(request)
         self = cls(served)
         self.prompts, self._each = prompts, params.n
-        self._allowance = caller.allowance
+        if caller.allowance is not None:
+            most = sum(map(len, prompts)) + sum(request.max_tokens for request in requests)
+            self._reserved = caller.allowance.reserve(most)
+            self._allowance = caller.allowance
         try:
             for index, request in enumerate(requests):
                 await _let_others(index)
@@ -165,7 +169,8 @@ class Generation:
             self._watcher.cancel()
         if self._allowance is not None:
             usage = self.usage()
-            self._allowance.spend(usage.prompt + usage.generated)
+            used = usage.prompt + usage.generated if self.choices else 0
+            self._allowance.settle(self._reserved, used)
             self._allowance = None
 
     def events(self) -> AsyncIterator[Event]:

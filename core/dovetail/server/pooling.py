@@ -21,6 +21,7 @@ from dovetail.errors import EngineError, EngineStopped, InvalidParameter, Reques
 from dovetail.request import FinishReason, Output, Request
 from dovetail.text.sentences import Input, SentenceModel, cosine
 
+from .access import CALLER
 from .limits import check_count
 from .served import Served, fresh_id, off_loop
 
@@ -199,6 +200,8 @@ async def run(
     served: Served, requests: Sequence[Request], receive: Receive, take: Callable[[Output], T]
 ) -> list[T]:
     """What `take` makes of each request's output, in order. All are cancelled if one fails or the client leaves."""
+    allowance, tokens = CALLER.get().allowance, sum(len(request.prompt) for request in requests)
+    reserved = allowance.reserve(tokens) if allowance is not None else 0
     work = asyncio.create_task(_run(served, requests, take))
     watch = asyncio.create_task(_left(receive))
     try:
@@ -209,6 +212,8 @@ async def run(
     finally:
         watch.cancel()
         work.cancel()
+        if allowance is not None:
+            allowance.settle(reserved, tokens)
 
 
 async def _left(receive: Receive) -> None:
