@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import ipaddress
 import logging
 import signal
@@ -256,6 +257,8 @@ async def _listen(
     try:
         while not web.started and not serving.done():
             await asyncio.sleep(0.005)
+        gc.collect()
+        gc.freeze()  # what is loaded stays: a whole collection would hold every stream while it looked at it again
         started()
         status = await _until_stopped(app, served.engine, web, stopping, server.shutdown_timeout_s)
         web.should_exit = True
