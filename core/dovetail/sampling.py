@@ -102,7 +102,9 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         for name, value, default in zip(_NUMBERS, _numbers_of(self), _DEFAULTS, strict=True):
-            if value is not default:  # nearly every request leaves nearly all of them out
+            if value is default:  # nearly every request leaves nearly all of them out
+                continue
+            if value != default or type(value) is not type(default):  # off the wire: its equal
                 _check_number(name, value)
         self._check_collections()
         if self.dry_sequence_breakers is not BREAKERS:
