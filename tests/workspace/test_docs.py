@@ -33,6 +33,7 @@ NOT_RUN = {
     "python -m ci.demo_model.train": "takes hours; tests/demo_model trains for a few steps",
     "python -m ci.demo_model.evaluate core": "the same questions are asked through the server",
     "python -m ci.demo_model.evaluate --overlap": "takes minutes; tests/demo_model looks at a sample",
+    "python ci/bench/peers/": "installs other engines and takes an hour; tests/bench tests its parts",
     "pip install": "changes the environment",
     "export": "sets a variable",
 }

@@ -208,7 +208,7 @@ def summary(replies: Sequence[Reply], elapsed_s: float) -> dict[str, Any]:
     rates = [
         (reply.tokens - 1) / (reply.arrivals[-1] - reply.arrivals[0])
         for reply in replies
-        if len(reply.arrivals) > 1 and reply.tokens > 1
+        if reply.tokens > 1 and reply.arrivals[-1] > reply.arrivals[0]
     ]
     return {
         "requests": len(replies),
