@@ -1,6 +1,6 @@
 """What the engine costs over the compiled model alone: both driven in turn, step by step, in one run.
 
-    python ci/bench/overhead.py [--platform cpu] [--weights int8] [--dtype bf16] [--steps 40] [--layers 24]
+    python ci/bench/overhead.py [--platform cpu] [--option precision=fast] [--weights int8] [--dtype bf16] [--steps 40] [--layers 24]
 
 The same loaded model is driven by the bare loop of bare.py and by the whole engine (scheduler, pack, sampling,
 commit, outputs). A step of one follows a step of the other, so that a noisy neighbour hits both; the ratio is of the
@@ -18,7 +18,7 @@ import numpy as np
 from bare import BLOCK_SIZE, CONTEXT, DECODED, PROMPT, Bench, decode, load, make_graph, prefill
 from dovetail.engine.client import EngineInfo
 from dovetail.engine.engine import Engine
-from dovetail.plugins import select
+from dovetail.plugins import open_device, select
 from dovetail.request import Request
 from dovetail.sampling import SamplingParams
 from dovetail.scheduler import Scheduler
@@ -123,19 +123,22 @@ def compare(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--platform", default="cpu")
+    parser.add_argument("--option", action="append", default=[], help="of the platform, name=value")
     parser.add_argument("--weights", default="int8", choices=("none", "int8", "int4"))
     parser.add_argument("--dtype", default=None, choices=("f32", "bf16", "f16"))
     parser.add_argument("--layers", type=int, default=24)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--repeat", type=int, default=3)
     given = parser.parse_args()
-    chosen = select(given.platform)
-    device = chosen.platform.open(chosen.devices)
+    options = dict(option.split("=", 1) for option in given.option)
+    device = open_device(select(given.platform), options)
     weights = None if given.weights == "none" else given.weights
     graph = make_graph(device, given.layers, given.dtype, weights)
     bench = load(device, graph, max(DECODED))
     vocab_size = next(weight.shape[0] for name, weight in graph.weights.items() if "embed" in name)
-    print(f"{graph.dtype} {given.weights}, {given.layers} layers; milliseconds, medians")
+    print(
+        f"{graph.dtype} {given.weights} {options or ''}, {given.layers} layers; milliseconds, medians"
+    )
     print(f"{'':24} {'bare':>10} {'engine':>10} {'ratio':>8}")
     for name, bare, engine in compare(bench, vocab_size, given.steps, given.repeat):
         print(f"{name:24} {bare * 1e3:10.2f} {engine * 1e3:10.2f} {bare / engine:8.3f}", flush=True)
