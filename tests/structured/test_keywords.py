@@ -193,3 +193,16 @@ def test_the_same_is_refused_within_lark(vocabulary, text, why):
 def test_other_schemas_within_lark_are_kept_to(vocabulary):
     spaced = {"type": "array", "x-guidance": {"whitespace_flexible": False}}
     vocabulary.compile(Grammar("lark", f"start: %json {json.dumps(spaced)}"))
+
+
+def test_texts_that_are_tags_of_the_model_are_refused(vocabulary):
+    tag = next(text for text in vocabulary.tags if text.startswith("<"))
+    schemas = [{"enum": ["x", f"a{tag}"]}, {"properties": {tag: {"const": {"b": [tag]}}}}]
+    for grammar in (
+        Grammar("choice", json.dumps([f"a {tag} b"])),
+        *(Grammar("json_schema", json.dumps(schema)) for schema in schemas),
+        Grammar("lark", f"start: %json {json.dumps(schemas[0])}"),
+    ):
+        with pytest.raises(InvalidParameter, match="stands for no text"):
+            vocabulary.compile(grammar)
+    vocabulary.compile(Grammar("json_schema", json.dumps({"enum": [f"a{tag[:-1]}"]})))

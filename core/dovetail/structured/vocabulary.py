@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -14,6 +15,7 @@ import tokenizers
 from dovetail.errors import InvalidParameter
 
 from .grammar import Grammar
+from .literals import literals
 from .source import source_of
 
 END = "<|end of the grammar|>"
@@ -47,6 +49,8 @@ class Vocabulary:
             for token_id, token in tokenizer.get_added_tokens_decoder().items()
             if token.content
         }
+        apart = [text for text, token in self.tags.items() if self._tokens.is_special_token(token)]
+        self._apart = re.compile("|".join(map(re.escape, apart)) if apart else "(?!)")
         self.words = (self._tokens.vocab_size + 31) // 32
         self._limits = llguidance.LLParserLimits(**LIMITS)
         self._compiled: OrderedDict[Grammar, llguidance.LLMatcher] = OrderedDict()
@@ -77,8 +81,18 @@ class Vocabulary:
         )
         if made.is_error():
             raise InvalidParameter(f"the {grammar.kind} cannot be enforced: {reason(made)}")
+        self._check_literals(grammar)
         self._check_start(made.deep_copy(), grammar)
         return made
+
+    def _check_literals(self, grammar: Grammar) -> None:
+        """Raise for a text that a tokenizer makes a tag of: the tag is no text, so nothing could be drawn for it."""
+        for text in literals(grammar):
+            if (found := self._apart.search(text)) is not None:
+                raise InvalidParameter(
+                    f"the {grammar.kind} wants {text[:100]!r}, in which {found[0][:100]!r} is a token of this model "
+                    "that stands for no text; leave it out"
+                )
 
     def _check_start(self, matcher: llguidance.LLMatcher, grammar: Grammar) -> None:
         """Raise unless there is a first token; what comes later is seen when it comes."""
