@@ -94,13 +94,9 @@ async def prompt_of(text: TextModel, ask: Ask) -> Prompt:
 
 def _variables(text: TextModel, ask: Ask) -> dict[str, Any]:
     """Of the template; those that are given hold against what the effort says."""
-    if ask.effort is None or text.template is None:
+    if ask.effort is None:
         return dict(ask.variables)
-    reasons = text.speech is not None and text.speech.reasons
-    return {
-        **effort_variables(ask.effort, text.template.variables, reasons=reasons),
-        **ask.variables,
-    }
+    return {**effort_variables(text, ask.effort), **ask.variables}
 
 
 async def _sampling(text: TextModel, ask: Ask, prompt: Prompt) -> SamplingParams:

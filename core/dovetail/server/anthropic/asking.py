@@ -10,8 +10,8 @@ from dovetail.sampling import SamplingParams, check_int
 from dovetail.server.ask import Ask, ToolChoice
 from dovetail.server.limits import check_count, check_nesting
 from dovetail.server.shapes import json_schema
-from dovetail.server.thinking import thinking_switch
 from dovetail.structured import Grammar
+from dovetail.text.effort import thinking_switch
 from dovetail.text.model import TextModel
 
 from .conversation import is_continued, plain_messages, plain_tools

@@ -9,7 +9,7 @@ from dovetail.errors import InvalidParameter, UnsupportedParameter
 from dovetail.sampling import SamplingParams
 from dovetail.server.ask import Ask
 from dovetail.server.limits import check_count, check_nesting
-from dovetail.server.thinking import thinking_switch
+from dovetail.text.effort import thinking_switch
 from dovetail.text.model import TextModel
 
 from .messages import plain_messages, plain_tools, prompt_messages

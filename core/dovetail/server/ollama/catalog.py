@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from dovetail.server.limits import read_json
 from dovetail.server.served import Served
 from dovetail.server.sse import encode
-from dovetail.server.thinking import thinks
+from dovetail.text.effort import thinks
 
 from .schema import ShowRequest
 
