@@ -61,7 +61,8 @@ def prepare(arguments: list[str]) -> Callable[[], int]:
 
 
 def _parsed(name: str, command: ModuleType, words: list[str]) -> argparse.Namespace:
-    parser = Parser(prog=f"dovetail {name}", description=COMMANDS[name].capitalize() + ".")
+    does = COMMANDS[name]
+    parser = Parser(prog=f"dovetail {name}", description=f"{does[0].upper()}{does[1:]}.")
     command.add_arguments(parser)
     parser.shorten_usage()
     given, unknown = parser.parse_known_args(words)

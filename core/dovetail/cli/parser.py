@@ -17,10 +17,13 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             **options,
             allow_abbrev=False,
+            add_help=False,
             formatter_class=lambda prog: argparse.HelpFormatter(
                 prog, max_help_position=34, width=100
             ),
         )
+        # Not shown: who reads the help has found it.
+        self.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
 
     def error(self, message: str) -> NoReturn:
         """Status 2."""
