@@ -212,7 +212,9 @@ def test_schemas_of_bare_text_are_kept_to(
     grammar = Grammar("lark", frame(form, sampler, tools=tools).must_call())
     for seed in range(4):
         reply = sampler.reply(grammar, seed)
-        for name, arguments in put_together(feed(reader_of(form, tools=tools), reply)).calls:
+        calls = put_together(feed(reader_of(form, tools=tools), reply)).calls
+        assert calls, reply
+        for name, arguments in calls:
             jsonschema.validate(arguments, tools[name])
 
 
