@@ -30,7 +30,7 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 
 types: $(VENV)/.test
-	$(BIN)/mypy core/dovetail plugin_sdk/dovetail_sdk platforms/cpu/dovetail_cpu ci
+	$(BIN)/mypy core/dovetail plugin_sdk/dovetail_sdk $(wildcard platforms/*/dovetail_*) ci
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
