@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from dovetail.platform import F32, I32, LateEdits, SamplingColumns, Tokens
+from numpy.typing import NDArray
 
 from .draw import Candidates, Choice, candidates, draw
 from .edits import Scratch, edited_rows
 from .ranking import Ranking
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The largest logit of each of N rows, where a platform has looked for it already.
+
+    values  [N]  f32  it; NaN where the row has one
+    ids     [N]  i32  its id, the lowest of several
+    """
+
+    values: F32
+    ids: I32
+
+    @classmethod
+    def of(cls, rows: int) -> Peaks:
+        """Room for so many rows."""
+        return cls(np.empty(rows, np.float32), np.empty(rows, np.int32))
 
 
 class HostSampler:
@@ -33,6 +52,17 @@ class HostSampler:
 
         A row with NaN, +inf or nothing but -inf is marked not finite; its neighbours are as if it were not there.
         """
+        return self.sample_peaked(logits, rows, columns, late, None)
+
+    def sample_peaked(
+        self,
+        logits: F32,
+        rows: I32,
+        columns: SamplingColumns,
+        late: LateEdits | None,
+        peaks: Peaks | None,
+    ) -> Tokens:
+        """The same tokens, found sooner with the peaks of all N rows as they are before edits."""
         if logits.shape[-1] != self.vocab_size:
             raise ValueError(
                 f"logits are {logits.shape[-1]} wide; the sampler was made for {self.vocab_size}"
@@ -43,7 +73,10 @@ class HostSampler:
             if late is not None and (late.rows.size or late.mask_rows.size):
                 sampled.edited, broken = edited_rows(logits, rows, late, self._scratch)
                 tokens.not_finite[broken] = True
-            _fill_ids(sampled, columns, tokens)
+            chosen = columns.target < 0
+            if peaks is not None:
+                chosen &= ~_take_peaks(peaks, rows, columns, late, tokens)
+            _fill_ids(sampled, columns, chosen, tokens)
             _fill_logprobs(sampled, columns, tokens)
         return tokens
 
@@ -93,10 +126,23 @@ class _Rows:
         return 0 if np.isnan(values).all() else int(np.nanargmax(values))
 
 
-def _fill_ids(sampled: _Rows, columns: SamplingColumns, tokens: Tokens) -> None:
-    """Choose or copy the id of every row; all draws at once."""
+def _take_peaks(
+    peaks: Peaks, rows: I32, columns: SamplingColumns, late: LateEdits | None, tokens: Tokens
+) -> NDArray[np.bool_]:
+    """The ids of unedited greedy rows with a finite peak, which is what is known of them all; returns which, [n]."""
+    greedy = (columns.target < 0) & (columns.temperature == 0)
+    taken: NDArray[np.bool_] = greedy & np.isfinite(peaks.values[rows])
+    if late is not None:
+        taken[late.rows] = taken[late.mask_rows] = False
+    np.copyto(tokens.ids, peaks.ids[rows], where=taken)
+    return taken
+
+
+def _fill_ids(
+    sampled: _Rows, columns: SamplingColumns, chosen: NDArray[np.bool_], tokens: Tokens
+) -> None:
+    """Choose the id of the chosen rows, all draws at once, and copy that of a target."""
     np.copyto(tokens.ids, columns.target, where=columns.target >= 0)
-    chosen = columns.target < 0
     for index in np.flatnonzero(chosen & (columns.temperature == 0)).tolist():
         tokens.ids[index] = sampled.largest(index)
     drawn: dict[int, Candidates] = {}

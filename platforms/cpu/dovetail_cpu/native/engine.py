@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from dovetail.errors import CacheLost, OutOfMemory
 from dovetail.platform import F32, I32, Batch
+from dovetail_sdk.sampling import Peaks
 from numpy.typing import NDArray
 
 from dovetail_cpu.feed import flat_table
@@ -55,8 +56,15 @@ class Engine:
         if not self._library.dovetail_reserve(self._program, tokens, outputs):
             raise OutOfMemory(f"no memory for the values of a step of {tokens} tokens")
 
-    def start(self, batch: Batch, tokens: I32, results: Sequence[F32]) -> None:
-        """Run a step; results are written when it is done."""
+    def start(
+        self,
+        batch: Batch,
+        tokens: I32,
+        results: Sequence[F32],
+        peaks: Peaks | None = None,
+        peaked: int = 0,
+    ) -> None:
+        """Run a step; results are written when it is done, and the peaks of the `peaked`-th of them."""
         lengths = batch.past + np.diff(batch.row_starts)
         tables = [flat_table(table, lengths) for table in batch.tables]
         arrays = [tokens, batch.positions[0], batch.row_starts, batch.past, batch.outputs]
@@ -68,12 +76,15 @@ class Engine:
             pointers(flat),
             pointers(begins),
             pointers(results),
+            peaks.values.ctypes.data if peaks is not None else None,
+            peaks.ids.ctypes.data if peaks is not None else None,
+            peaked if peaks is not None else -1,
             len(tokens),
             len(batch.past),
             len(batch.outputs),
         )
         self.wait()
-        self._kept = (arrays, flat, begins, results, inputs)
+        self._kept = (arrays, flat, begins, results, peaks, inputs)
         if not self._library.dovetail_start(self._program, ctypes.byref(inputs)):
             raise CacheLost(f"no memory for the values of a step of {len(tokens)} tokens")
 

@@ -27,7 +27,7 @@ from dovetail.platform import (
     WeightSource,
 )
 from dovetail_sdk.registers import Registers
-from dovetail_sdk.sampling import HostSampler
+from dovetail_sdk.sampling import HostSampler, Peaks
 from numpy.typing import NDArray
 
 from dovetail_cpu import cost, measured
@@ -144,9 +144,12 @@ class NativeModel(LoadedModel):
                 check_blocks(flat_table(table, lengths)[0], count)
         results = self._results[self._turn].take(len(tokens), len(batch.outputs))
         self._turn ^= 1
+        peaks = peaked = None
+        if "logits" in results:
+            peaks, peaked = Peaks.of(len(batch.outputs)), list(results).index("logits")
         engine = self._open()
-        engine.start(batch, tokens, tuple(results.values()))
-        self._running = NativePending(engine, results, self._sampler, self._registers)
+        engine.start(batch, tokens, tuple(results.values()), peaks, peaked or 0)
+        self._running = NativePending(engine, results, peaks, self._sampler, self._registers)
         return self._running
 
     def close(self) -> None:
@@ -212,11 +215,13 @@ class NativePending(Pending):
         self,
         engine: Engine,
         results: dict[str, F32],
+        peaks: Peaks | None,
         sampler: HostSampler | None,
         registers: Registers,
     ) -> None:
         self._engine = engine
         self._results = results
+        self._peaks = peaks
         self._sampler = sampler
         self._registers = registers
         self._finished = False
@@ -235,7 +240,8 @@ class NativePending(Pending):
         if self._sampler is None:
             raise ValueError("the graph has no logits to sample from")
         self.wait()
-        tokens = self._sampler.sample(self._results["logits"], rows, columns, late)
+        logits = self._results["logits"]
+        tokens = self._sampler.sample_peaked(logits, rows, columns, late, self._peaks)
         self._registers.write(columns.slot, tokens.ids)
         return Ready(tokens)
 

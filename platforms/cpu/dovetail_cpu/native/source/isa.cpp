@@ -4,6 +4,7 @@
 
 #include "attention.h"
 #include "pack.h"
+#include "peak.h"
 #include "product.h"
 #include "rows.h"
 
@@ -14,6 +15,7 @@ namespace dovetail {
 
 extern const Kernels DOVETAIL_ISA;
 const Kernels DOVETAIL_ISA = {DOVETAIL_NAME(DOVETAIL_ISA), enter,  leave, scratch_bytes, pack, product,
-                              write_cache,                 attend, embed, norm,          rope, activate_row};
+                              write_cache,                 attend, embed, norm,          rope, activate_row,
+                              peak};
 
 }  // namespace dovetail

@@ -87,6 +87,7 @@ struct Kernels {
   void (*norm)(const float* x, const Norm& norm, int64_t width, float* out);
   void (*rope)(const float* x, const float* table, int64_t half, int64_t width, int32_t interleaved, float* out);
   void (*activate)(const float* x, const float* times, int64_t width, int32_t activation, float* out);
+  void (*peak)(const float* x, int64_t count, int32_t id, float* value, int32_t* place);
 };
 
 }  // namespace dovetail

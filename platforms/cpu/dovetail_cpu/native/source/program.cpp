@@ -111,6 +111,7 @@ void Program::lead() {
 void Program::run() {
   pool_.begin();
   piece_rows_ = 0;
+  peaked_ = in_.peaked < 0;
   auto before = std::chrono::steady_clock::now();
   for (const Step& s : steps_) {
     switch (s.op) {
@@ -129,6 +130,7 @@ void Program::run() {
     spent_[s.op] += std::chrono::nanoseconds(now - before).count();
     before = now;
   }
+  if (!peaked_) find_peaks();
   pool_.end();
 }
 
@@ -205,6 +207,11 @@ void Program::product(const Step& s) {
   const int64_t block_bytes = x.padded * kLanes * (x.form == kBf16 ? 2 : x.terms);
   const int64_t at_once = x.rows ? blocks : std::clamp<int64_t>(kResident / block_bytes / 2 * 2, 2, 128 / x.terms);
   const int64_t tasks = starts[parts], chunks = (blocks + at_once - 1) / at_once;
+  const bool peaks = in_.peaked >= 0 && parts == 1 && x.tokens == in_.num_outputs && values_[static_cast<size_t>(s.out[0])].slot == -1 - in_.peaked;
+  if (peaks) {
+    peak_values_.resize(static_cast<size_t>(tasks * x.tokens));
+    peak_ids_.resize(static_cast<size_t>(tasks * x.tokens));
+  }
   auto some = [&](int64_t index, int thread) {
     const int64_t chunk = index / tasks, task = index % tasks;
     int part = 0;
@@ -213,8 +220,42 @@ void Program::product(const Step& s) {
     const int64_t last = std::min(first + rows_each, products[part].weight->outputs);
     const int64_t token_block = chunk * at_once;
     kernels_.product(products[part], first, last, token_block, std::min(at_once, blocks - token_block), scratch(thread));
+    if (peaks) peaks_of(products[part], task, first, last, token_block * kLanes, std::min((token_block + at_once) * kLanes, x.tokens));
   };
   pool_.each(tasks * chunks, some);
+  if (peaks) gather_peaks(tasks);
+}
+
+// Of what a task has just written: columns first to last of rows `from` to `to`.
+void Program::peaks_of(const Product& product, int64_t task, int64_t first, int64_t last, int64_t from, int64_t to) {
+  for (int64_t t = from; t < to; ++t) {
+    const size_t place = static_cast<size_t>(task * in_.num_outputs + t);
+    const float* row = product.out.data + t * product.out.stride + first;
+    kernels_.peak(row, last - first, static_cast<int32_t>(first), &peak_values_[place], &peak_ids_[place]);
+  }
+}
+
+// The parts of a row are in the order of their columns: the first of several that are equal stays.
+void Program::gather_peaks(int64_t tasks) {
+  for (int64_t t = 0; t < in_.num_outputs; ++t) {
+    size_t best = static_cast<size_t>(t);
+    for (int64_t task = 1; task < tasks && !std::isnan(peak_values_[best]); ++task) {
+      const size_t place = static_cast<size_t>(task * in_.num_outputs + t);
+      if (!(peak_values_[place] <= peak_values_[best])) best = place;
+    }
+    in_.peak_values[t] = peak_values_[best];
+    in_.peak_ids[t] = peak_ids_[best];
+  }
+  peaked_ = true;
+}
+
+// Where something came after the product.
+void Program::find_peaks() {
+  int64_t width = 0;
+  for (const Value& v : values_)
+    if (v.slot == -1 - in_.peaked) width = v.width;
+  const float* rows = in_.results[in_.peaked];
+  each_row(in_.num_outputs, width, [&](int64_t t) { kernels_.peak(rows + t * width, width, 0, &in_.peak_values[t], &in_.peak_ids[t]); });
 }
 
 // number[0] heads of number[1]

@@ -50,6 +50,9 @@ struct Inputs {
   const int32_t* const* tables;        // per cache group, rows' blocks end to end
   const int32_t* const* table_starts;  // [R + 1]
   float* const* results;
+  float* peak_values;                  // of the rows of results[peaked], [N] each: the largest number, NaN if one is,
+  int32_t* peak_ids;                   // and the lowest of its places
+  int64_t peaked;                      // -1: none
   int64_t num_tokens, num_rows, num_outputs;
 };
 
@@ -88,6 +91,9 @@ class Program {
   void elementwise(const Step& s);
   void activate(const Step& s);
   void take_rows(const Step& s);
+  void peaks_of(const Product& product, int64_t task, int64_t first, int64_t last, int64_t from, int64_t to);
+  void gather_peaks(int64_t tasks);
+  void find_peaks();
 
   Rows rows(int32_t value) const;
   int64_t count(int32_t value) const { return values_[static_cast<size_t>(value)].outputs ? in_.num_outputs : in_.num_tokens; }
@@ -109,6 +115,9 @@ class Program {
   std::vector<Memory> slots_, packed_, scratch_;
   std::vector<int64_t> pieces_, tiles_;  // of rows, summed up
   int64_t piece_rows_ = 0;
+  std::vector<float> peak_values_;  // [parts of a row][N]
+  std::vector<int32_t> peak_ids_;
+  bool peaked_ = false;
 
   int64_t spent_[16] = {};
   Inputs in_{};
