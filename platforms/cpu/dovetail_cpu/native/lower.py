@@ -50,6 +50,7 @@ class Lowering:
         self._packs: dict[tuple[int, ...], int] = {}
         self._packed_now: dict[int, tuple[Place, str]] = {}
         self._tables: dict[tuple[tuple[float, ...], float], Place] = {}
+        self._blocked: set[str] = set()
         self._results = {value: -1 - i for i, value in enumerate(graph.outputs.values())}
         self._written: dict[str, tuple[str, str]] = {}
 
@@ -145,13 +146,26 @@ class Lowering:
         index = self._packs[spec]
         key = (place, norm.name if norm else "")
         if self._packed_now.get(index) != key:
-            step = Made("pack", (place,), packed=index)
+            blocked = value in self._blocked
+            step = Made("pack", (place,), packed=index, numbers=(int(blocked),))
             if norm:
                 step.weight = self.vector(norm.weights["weight"])
                 step.scalars = (number(norm, "eps"),)
             self.steps.add(step)
             self._packed_now[index] = key
         return index
+
+    def _only_packed(self, value: str, made_by: Weight) -> bool:
+        """Whether a value, like the one it is made of, is only ever multiplied with int8 weights."""
+        users = list(self._graph.uses(value))
+        forms = [made_by.form.kind]
+        forms += [
+            self._graph.weights[user.weights["weight"]].form.kind
+            for user in users
+            if user.op == "linear"
+        ]
+        only = len(forms) == len(users) + 1 and value not in self._results
+        return only and all(form == "int8_channel" for form in forms)
 
     # ---------------------------------------------------------------------------------------- ops
 
@@ -185,7 +199,11 @@ class Lowering:
             packed = self.packed(pair[0].inputs[0], weight)
             indices = tuple(self._linear_matrix(linear) for linear in pair)
             place = self.make(node.outputs[0])
-            step = Made("product", (), (place,), indices, packed, numbers=(0, 1, activation))
+            if blocked := self._only_packed(node.outputs[0], weight):
+                self._blocked.add(node.outputs[0])
+            step = Made(
+                "product", (), (place,), indices, packed, numbers=(0, 1, activation, int(blocked))
+            )
         else:
             inputs = tuple(self._places[name] for name in node.inputs)
             step = Made("activate", inputs, (self.make(node.outputs[0]),), numbers=(activation,))

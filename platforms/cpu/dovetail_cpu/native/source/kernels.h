@@ -43,9 +43,12 @@ struct Packed {
   int64_t terms;                            // 1, or 2 for int8
 };
 
-struct Rows {  // a [T, width] f32 array
+// A [T, width] f32 array, `stride` numbers from token to token; or, blocked, [T / 16][stride][16]: 16 tokens' numbers side
+// by side, as a product makes them and the next one's packing takes them.
+struct Rows {
   float* data;
   int64_t stride;
+  bool blocked = false;
 };
 
 struct Norm {  // x / sqrt(mean(x^2) + eps) * weight; weight null: none

@@ -60,6 +60,8 @@ inline void quantise_row(const float* x, const Packed& to, uint8_t* bytes, float
   }
 }
 
+constexpr float kMostOfTwo = 127 * 256 + 127;
+
 // One token to two terms of i8: the line of the high ones, the line of the low ones, their scales and sums.
 struct Term {
   uint8_t* bytes;
@@ -73,10 +75,9 @@ inline void split_terms(const float* x, const Packed& to, const Term& high, cons
     largest = _mm512_max_ps(largest, _mm512_abs_ps(v));
     invalid = _mm512_fmadd_ps(v, _mm512_setzero_ps(), invalid);  // NaN and infinity stay visible
   }
-  constexpr float kMost = 127 * 256 + 127;
   const float top = _mm512_reduce_max_ps(largest);
-  const F inverse = spread(top > 0 ? kMost / top : 0.0f);
-  *low.scale = top / kMost + _mm512_reduce_add_ps(invalid);
+  const F inverse = spread(top > 0 ? kMostOfTwo / top : 0.0f);
+  *low.scale = top / kMostOfTwo + _mm512_reduce_add_ps(invalid);
   *high.scale = 256.0f * *low.scale;
   Z high_sum = _mm512_setzero_si512(), low_sum = _mm512_setzero_si512();
   for (int64_t k = 0; k < to.padded; k += 16) {
@@ -145,10 +146,62 @@ inline void interleave(const uint8_t* lines, int64_t bytes, const Packed& to, ui
   }
 }
 
+// Four rows of i32 within i8 to 16 columns of four bytes.
+inline Z four_bytes(Z a, Z b, Z c, Z d) {
+  const Z order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  return _mm512_shuffle_epi8(_mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)), order);
+}
+
+// 16 tokens that lie side by side to i8 in one or two terms, one scale per token.
+inline void pack_blocked(const Rows& x, const Packed& to, int64_t block) {
+  const float* from = x.data + block * kLanes * x.stride;
+  const __mmask16 here = first(to.tokens - block * kLanes);
+  F largest[4], invalid[4];
+  for (int i = 0; i < 4; ++i) largest[i] = invalid[i] = _mm512_setzero_ps();
+  auto at = [&](int64_t k) { return _mm512_maskz_loadu_ps(k < to.inputs ? here : 0, from + k * kLanes); };
+  for (int64_t k = 0; k < to.inputs; k += 4) {
+    for (int i = 0; i < 4; ++i) {
+      const F v = at(k + i);
+      largest[i] = _mm512_max_ps(largest[i], _mm512_abs_ps(v));
+      invalid[i] = _mm512_fmadd_ps(v, _mm512_setzero_ps(), invalid[i]);  // NaN and infinity stay visible
+    }
+  }
+  const F top = _mm512_max_ps(_mm512_max_ps(largest[0], largest[1]), _mm512_max_ps(largest[2], largest[3]));
+  const F nothing = _mm512_add_ps(_mm512_add_ps(invalid[0], invalid[1]), _mm512_add_ps(invalid[2], invalid[3]));
+  const F most_number = spread(to.terms == 2 ? kMostOfTwo : 127.0f);
+  const __mmask16 some = _mm512_cmp_ps_mask(top, _mm512_setzero_ps(), _CMP_GT_OQ);
+  const F inverse = _mm512_maskz_div_ps(some, most_number, top);
+  const F unit = _mm512_add_ps(_mm512_div_ps(top, most_number), nothing);
+  float* scale = to.scale + block * to.terms * kLanes;
+  uint8_t* bytes = to.data + block * to.terms * to.padded * kLanes;
+  store(scale, to.terms == 2 ? _mm512_mul_ps(spread(256.0f), unit) : unit);
+  if (to.terms == 2) store(scale + kLanes, unit);
+#ifdef DOVETAIL_AMX
+  const Z flip = _mm512_setzero_si512();
+#else
+  const Z flip = _mm512_set1_epi8(static_cast<char>(0x80));
+#endif
+  for (int64_t k = 0; k < to.padded; k += 4, bytes += 64) {
+    Z q[4];
+    for (int i = 0; i < 4; ++i) q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(at(k + i), inverse));
+    if (to.terms == 2) {
+      Z upper[4];
+      for (int i = 0; i < 4; ++i) {
+        upper[i] = _mm512_srai_epi32(_mm512_add_epi32(q[i], _mm512_set1_epi32(128)), 8);
+        q[i] = _mm512_sub_epi32(q[i], _mm512_slli_epi32(upper[i], 8));
+      }
+      _mm512_storeu_si512(bytes, _mm512_xor_si512(four_bytes(upper[0], upper[1], upper[2], upper[3]), flip));
+    }
+    uint8_t* low = bytes + (to.terms - 1) * to.padded * kLanes;
+    _mm512_storeu_si512(low, _mm512_xor_si512(four_bytes(q[0], q[1], q[2], q[3]), flip));
+  }
+}
+
 // 16 tokens, each to bytes in scratch first.
 void pack(const Rows& x, const Norm& norm, Packed& to, int64_t block, uint8_t* scratch) {
   float* row = reinterpret_cast<float*>(scratch);
   if (to.rows) return pack_rows(x, norm, to, row);
+  if (x.blocked) return pack_blocked(x, to, block);
   const int64_t bytes = to.padded * (to.form == kBf16 ? 2 : 1);
   uint8_t* lines = scratch + round_up(to.inputs * 4 + 64, 64);  // of a term after those of the other
   float* scale = to.scale + block * to.terms * to.groups * kLanes;

@@ -238,6 +238,11 @@ inline void finished(const RowTile& tile, const Packed& x, const Sums& sums, int
 }
 
 inline void put(F v[16], const RowTile& tile, const Product& p, int64_t block) {
+  if (p.out.blocked) {
+    float* to = p.out.data + (block * p.out.stride + tile.row) * kLanes;
+    for (int64_t r = 0; r < tile.rows; ++r) store(to + r * kLanes, v[r]);
+    return;
+  }
   Z r[16];
   for (int i = 0; i < 16; ++i) r[i] = _mm512_castps_si512(v[i]);
   transpose(r);
@@ -285,6 +290,12 @@ inline int64_t tile_bytes(int64_t inputs) {  // 16 rows, padded, and their sums
   return widest + round_up(inputs / 32 + 1, 16) * 64 + 64;
 }
 
+}  // namespace
+
+#include "wide.h"
+
+namespace {
+
 constexpr int64_t kMostBlocks = 128;  // of tokens in one call
 
 int64_t scratch_bytes(int64_t inputs) {
@@ -295,6 +306,13 @@ int64_t scratch_bytes(int64_t inputs) {
 void product(const Product& p, int64_t first, int64_t last, int64_t token_block, int64_t token_blocks, uint8_t* scratch) {
   const Packed& x = *p.x;
   if (x.rows) return few(p, first, last);
+#ifdef DOVETAIL_AMX
+  if (many(p, token_blocks)) {
+    if (p.second == nullptr) return wide<kPlain>(p, first, last, token_block, token_blocks, scratch);
+    if (p.activation == kSilu) return wide<kGatedSilu>(p, first, last, token_block, token_blocks, scratch);
+    return wide<kGated>(p, first, last, token_block, token_blocks, scratch);
+  }
+#endif
   const Geometry shape = geometry(x);
   Sums* sums = reinterpret_cast<Sums*>(scratch + round_up(2 * tile_bytes(x.inputs), 64));
   const int64_t rows = p.second != nullptr ? 16 : 32;

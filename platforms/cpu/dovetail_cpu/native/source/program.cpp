@@ -1,5 +1,7 @@
 #include "program.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -12,6 +14,7 @@ namespace {
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
+constexpr int64_t kLargePage = 2 << 20;  // bytes; a tile's rows of a wide array each lie in a page of 4 KiB of their own
 constexpr int64_t kResident = 1 << 20;  // bytes of packed tokens that stay in a core's second-level cache
 
 }  // namespace
@@ -20,9 +23,11 @@ Program::Memory::~Memory() { std::free(data); }
 
 bool Program::Memory::grow(int64_t wanted) {
   if (wanted <= bytes) return true;
-  wanted = round_up(wanted, 4096);
   std::free(data);
-  data = static_cast<uint8_t*>(std::aligned_alloc(4096, static_cast<size_t>(wanted)));
+  const int64_t page = wanted < kLargePage ? 4096 : kLargePage;
+  wanted = round_up(wanted, page);
+  data = static_cast<uint8_t*>(std::aligned_alloc(static_cast<size_t>(page), static_cast<size_t>(wanted)));
+  if (data != nullptr && page == kLargePage) madvise(data, static_cast<size_t>(wanted), MADV_HUGEPAGE);
   bytes = data == nullptr ? 0 : wanted;
   if (data != nullptr) std::memset(data, 0, static_cast<size_t>(wanted));
   return data != nullptr;
@@ -59,7 +64,7 @@ void Program::set_layer(int64_t layer, void* keys, void* values) { layers_[stati
 bool Program::reserve(int64_t tokens, int64_t outputs) {
   bool enough = true;
   for (size_t i = 0; i < slots_.size(); ++i)
-    enough = enough && slots_[i].grow((slot_outputs_[i] ? outputs : tokens) * slot_widths_[i] * 4 + 64);
+    enough = enough && slots_[i].grow(round_up(slot_outputs_[i] ? outputs : tokens, kLanes) * slot_widths_[i] * 4 + 64);
   int64_t widest = 512;
   for (size_t i = 0; i < packed_.size(); ++i) {
     const PackedSpec& spec = specs_[i];
@@ -177,15 +182,18 @@ void Program::embed(const Step& s) {
   each_row(in_.num_tokens, table.inputs, [&](int64_t t) { kernels_.embed(table, in_.tokens[t], out.data + t * out.stride); });
 }
 
+// number[0]: the value is blocked if it is not of few tokens
 void Program::pack(const Step& s) {
-  const Rows x = rows(s.in[0]);
+  Rows x = rows(s.in[0]);
   Packed to = packed(s.packed);
+  x.blocked = s.number[0] != 0 && !to.rows;
   const Norm norm{s.weight, s.scalar[0]};
   auto block = [&](int64_t index, int thread) { kernels_.pack(x, norm, to, index, scratch(thread)); };
   if (to.tokens > 0) pool_.each(to.rows ? 1 : (to.tokens + kLanes - 1) / kLanes, block);
 }
 
-// number[0]: add to what is there; number[1]: the second matrix gates the first; number[2]: activation
+// number[0]: add to what is there; number[1]: the second matrix gates the first; number[2]: activation;
+// number[3]: what comes out is blocked if it is not of few tokens
 void Program::product(const Step& s) {
   const Packed x = packed(s.packed);
   if (x.tokens == 0) return;
@@ -201,6 +209,7 @@ void Program::product(const Step& s) {
     const Matrix* second = gated ? &matrices_[static_cast<size_t>(s.matrix[i + 1])] : nullptr;
     products[parts] = {weight, second, &x, rows(s.out[parts]), static_cast<int32_t>(s.number[0]), static_cast<int32_t>(s.number[2])};
     starts[parts + 1] = starts[parts] + (weight->outputs + rows_each - 1) / rows_each;
+    products[parts].out.blocked = s.number[3] != 0 && !x.rows;
     ++parts;
   }
   const int64_t blocks = (x.tokens + kLanes - 1) / kLanes;
