@@ -48,6 +48,7 @@ CASES = (
     Case("bf16", "int8", "u8", kernels="openvino"),
     Case("f32", "int4", "f32"),
     Case("bf16", "int4", "bf16"),
+    Case("bf16", "int4", "bf16", precision="fast"),
     Case("bf16", "int4", "bf16", kernels="openvino"),
     Case("bf16", "int4", "u8", kernels="openvino"),
 )

@@ -2,7 +2,7 @@
 
     python ci/bench/peers/prepare.py DIRECTORY
     python ci/bench/peers/compare.py DIRECTORY [--model qwen0.5b] [--weights int8] [--suite full] [--rounds 3]
-        [--peers llama-server,vllm,genai,transformers] [--ours "fast=--precision fast"] [--out FILE]
+        [--peers llama-server,vllm,genai,transformers] [--ours "fast=--precision fast"] [--only "single"] [--out FILE]
 
 All engines are started once and stay; then each workload goes round them before the next one begins, so that a noisy
 neighbour hits all alike. A round begins when the machine is idle, and says how many cores other programs took meanwhile.
@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from servers import (
     vllm,
 )
 from shapes import SHAPES
-from workloads import SUITES
+from workloads import SUITES, Workload
 
 PEERS = ("llama-server", "vllm", "genai", "transformers")
 WEIGHTS = ("bf16", "int8", "int4")
@@ -82,13 +82,16 @@ def begin(engine: Engine, logs: Path) -> Running | Driven:
 
 
 def compare(
-    running: list[Running | Driven], suite: str, rounds: int, limits: dict[str, int]
+    running: list[Running | Driven],
+    workloads: Sequence[Workload],
+    rounds: int,
+    limits: dict[str, int],
 ) -> Iterator[dict[str, Any]]:
-    """Every workload of a suite, a round of all engines after the other.
+    """Every workload, a round of all engines after the other.
 
-    limits  rounds of an engine that is slow, by the first word of its name
+    limits  rounds of an engine that is slow, by the first word of its name; 0 leaves it out
     """
-    for workload in SUITES[suite]:
+    for workload in workloads:
         for number in range(rounds):
             for engine in running:
                 if number >= limits.get(engine.name.split()[0], rounds):
@@ -106,6 +109,7 @@ def main() -> None:
     parser.add_argument("--model", choices=SHAPES, default="qwen0.5b")
     parser.add_argument("--weights", choices=WEIGHTS, default="int8")
     parser.add_argument("--suite", choices=SUITES, default="full")
+    parser.add_argument("--only", default="", metavar="TEXT", help="workloads whose name begins so")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", default=",".join(PEERS), help="separated by commas; - for none")
     parser.add_argument(
@@ -117,6 +121,9 @@ def main() -> None:
     peers = [] if given.peers == "-" else given.peers.split(",")
     if unknown := [peer for peer in peers if peer not in PEERS]:
         parser.error(f"{', '.join(unknown)}: not one of {', '.join(PEERS)}")
+    workloads = [each for each in SUITES[given.suite] if each.name.startswith(given.only)]
+    if not workloads:
+        parser.error(f"no workload of {given.suite} begins with {given.only!r}")
     limits = {name: int(count) for name, _, count in (item.partition("=") for item in given.limit)}
     machine.outrank(os.getpid())
     root = given.directory.resolve()
@@ -136,7 +143,7 @@ def main() -> None:
                 one = running[-1]
                 started = {"ready_s": one.ready_s, "first_token_s": one.first_token_s}
                 note({"engine": one.name, "workload": "start", **started, "memory": one.memory()})
-            for result in compare(running, given.suite, given.rounds, limits):
+            for result in compare(running, workloads, given.rounds, limits):
                 note(result)
         finally:
             for one in running:

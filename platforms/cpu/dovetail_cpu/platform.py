@@ -35,7 +35,7 @@ class CpuPlatform(Platform):
         ),
         DeviceOption(
             name="precision",
-            help="activations beside int8 weights: 16 bits, as two terms of int8 (accurate), or 8 (fast)",
+            help="activations beside int8 and int4 weights: 16 bits, as two terms of int8 (accurate), or 8 (fast)",
             default="accurate",
             values=("accurate", "fast"),
         ),

@@ -16,7 +16,7 @@ class Settings:
 
     threads    that compute
     cpus       logical processors that they stay on; empty: wherever the system puts them
-    precision  "accurate" or "fast": 16 or 8 bits of activations beside int8 weights, in the kernels of our own
+    precision  "accurate" or "fast": 16 or 8 bits of activations beside int8 and int4 weights, in the kernels of our own
     kernels    "auto", or "openvino" to have nothing but OpenVINO run
     """
 

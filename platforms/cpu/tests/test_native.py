@@ -81,28 +81,31 @@ def run(engine, tokens, width, **cache):
 
 @pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize(
-    ("form", "inputs", "weight_group", "group"),
+    ("form", "inputs", "group", "terms"),
     [
-        ("dense", 96, 0, 0),
-        ("dense", 83, 0, 0),
-        ("int8_channel", 896, 0, 0),
-        ("int8_channel", 896, 0, None),
-        ("int8_channel", 83, 0, None),  # two terms
-        ("int8_channel", 896, 0, 128),
-        ("int8_channel", 83, 0, 64),
-        ("int4_group", 384, 128, 128),
-        ("int4_group", 192, 64, 64),
-        ("int4_group", 96, 32, 32),
+        ("dense", 96, 0, 1),
+        ("dense", 83, 0, 1),
+        ("int8_channel", 896, 0, 1),
+        ("int8_channel", 896, 0, 2),
+        ("int8_channel", 83, 0, 2),
+        ("int8_channel", 896, 128, 1),
+        ("int8_channel", 83, 64, 1),
+        ("int4_group", 384, 128, 1),
+        ("int4_group", 192, 64, 1),
+        ("int4_group", 96, 32, 1),
+        ("int4_group", 384, 128, 2),
+        ("int4_group", 192, 64, 2),
+        ("int4_group", 96, 32, 2),
     ],
 )
 @pytest.mark.parametrize("tokens", [1, 3, 16, 33, 200])
-def test_products_are_those_of_numpy(kernels, form, inputs, weight_group, group, tokens):
+def test_products_are_those_of_numpy(kernels, form, inputs, group, terms, tokens):
     rng = np.random.default_rng(inputs + tokens)
     steps = Steps()
     x = steps.slot(inputs, outputs=False)
     values = table_step(steps, rng.standard_normal((tokens, inputs)), (x,))
-    terms = 2 if group is None else 1
-    steps.packed.append(PackedSpec(inputs, group or 0, FORM[form], weight_group, 0, terms))
+    weight_group = group if form == "int4_group" else 0
+    steps.packed.append(PackedSpec(inputs, group, FORM[form], weight_group, 0, terms))
     steps.add(Made("pack", (x,), packed=0))
     index, meant, bias = matrix(steps, rng, form, 75, inputs, weight_group)
     steps.add(Made("product", (), (Place(-1, 0, 75, False),), (index,), 0))

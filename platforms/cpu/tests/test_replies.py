@@ -32,6 +32,7 @@ def test_replies_under_the_default_settings_are_those_of_f32():
     assert replies() == replies(dtype="f32", option=("kernels=openvino",))
 
 
-def test_replies_with_int8_weights_are_those_of_f32_on_the_same_weights():
-    exact = replies(quantization="int8", dtype="f32", option=("kernels=openvino",))
-    assert replies(quantization="int8", precision="accurate") == exact
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+def test_replies_with_quantised_weights_are_those_of_f32_on_the_same_weights(weights):
+    exact = replies(quantization=weights, dtype="f32", option=("kernels=openvino",))
+    assert replies(quantization=weights, precision="accurate") == exact

@@ -22,10 +22,10 @@ from .resident import Resident
 from .steps import Made, Place, Steps
 
 
-def lower(graph: Graph, source: WeightSource, *, terms: int) -> Steps:
-    """Steps of a graph that `refusal` has accepted.
+def lower(graph: Graph, source: WeightSource, *, terms: Mapping[str, int]) -> Steps:
+    """Steps of a graph that `usable` has accepted.
 
-    terms  of int8 that an activation is split into beside int8 weights, with one scale per token: 1, or 2 for 16 bits
+    terms  of int8 that an activation is split into, by the kind of the weights it meets: 1, or 2 for 16 bits
     """
     state = Lowering(graph, source, terms)
     for node in graph.nodes:
@@ -38,7 +38,7 @@ def lower(graph: Graph, source: WeightSource, *, terms: int) -> Steps:
 class Lowering:
     """One graph on its way."""
 
-    def __init__(self, graph: Graph, source: WeightSource, terms: int) -> None:
+    def __init__(self, graph: Graph, source: WeightSource, terms: Mapping[str, int]) -> None:
         self.steps = Steps()
         self._graph = graph
         self._source = source
@@ -138,7 +138,7 @@ class Lowering:
             bindings.FORM[form],
             group if form == "int4_group" else 0,
             int(place.outputs),
-            self._terms if form == "int8_channel" else 1,
+            self._terms.get(form, 1),
         )
         if spec not in self._packs:
             self.steps.packed.append(bindings.PackedSpec(*spec))

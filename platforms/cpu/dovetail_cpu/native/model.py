@@ -250,9 +250,10 @@ class NativePending(Pending):
         return Ready(np.ascontiguousarray(self._results[output][rows]))
 
 
-def terms(settings: Settings) -> int:
-    """Terms of int8 that an activation is split into beside int8 weights."""
-    return measured.rule("int8_channel").terms[settings.precision]
+def terms(settings: Settings) -> dict[str, int]:
+    """Terms of int8 that an activation is split into, by the kind of the weights it meets."""
+    kinds = ("int8_channel", "int4_group")
+    return {kind: measured.rule(kind).terms[settings.precision] for kind in kinds}
 
 
 def block_widths(group: CacheGroup) -> tuple[int, int]:

@@ -48,41 +48,54 @@ inline void dot_int8(const Matrix& w, int64_t row, const Packed& x, float (&out)
   }
 }
 
-// Rows of u4 in groups of 64 or more; the numbers are unsigned, the zeros are taken off by the sums of x.
-template <int R, int M>
+// R rows of u4 in groups of G against M tokens of T terms; the numbers are unsigned, the zeros are taken off by the sums
+// of x. Of two terms the sums of a group are put together as integers.
+template <int R, int M, int T, int G>
 inline void dot_int4(const Matrix& w, int64_t row, const Packed& x, float out[4][kFew]) {
-  const int64_t groups = x.groups, half = w.group / 2;
+  const int64_t groups = x.groups;
   const __m256i low = _mm256_set1_epi8(15);
-  for (int r = 0; r < R; ++r) {
-    const uint8_t* a = w.data + (row + r) * (w.inputs / 2);
-    const float* scale = w.scale + (row + r) * groups;
-    const uint8_t* zero = w.zero + (row + r) * groups;
-    F total[M];
-    for (int m = 0; m < M; ++m) total[m] = _mm512_setzero_ps();
+  const uint8_t* a = w.data + row * (w.inputs / 2);
+  const float* scale = w.scale + row * groups;
+  F total[R][M];
+  for (int r = 0; r < R; ++r)
+    for (int m = 0; m < M; ++m) total[r][m] = _mm512_setzero_ps();
+  for (int r = 0; r < R; ++r) {  // rows lie end to end: one stream from memory
     for (int64_t g = 0; g < groups; ++g) {
-      Z sum[M];
-      for (int m = 0; m < M; ++m) sum[m] = _mm512_setzero_si512();
-      for (int64_t k = 0; k < half; k += 32) {
-        const uint8_t* p = a + g * half + k;
-        fetch_ahead(p + kAhead);
-        const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+      const uint8_t* p = a + r * (w.inputs / 2) + g * (G / 2);
+      fetch_ahead(p + kAhead);
+      Z sum[T * M];
+      for (int m = 0; m < T * M; ++m) sum[m] = _mm512_setzero_si512();
+      for (int k = 0; k < G; k += 64) {
+        const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + k / 2));
         const __m256i even = _mm256_and_si256(v, low), odd = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
         const Z both = _mm512_inserti64x4(_mm512_castsi256_si512(even), odd, 1);
-        for (int m = 0; m < M; ++m)
-          sum[m] = _mm512_dpbusd_epi32(sum[m], both, _mm512_loadu_si512(x.data + m * x.padded + g * w.group + 2 * k));
+        for (int m = 0; m < T * M; ++m)
+          sum[m] = _mm512_dpbusd_epi32(sum[m], both, _mm512_loadu_si512(x.data + m * x.padded + g * G + k));
       }
-      for (int m = 0; m < M; ++m)
-        total[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[m]), spread(scale[g] * x.scale[m * groups + g]), total[m]);
+      for (int m = 0; m < M; ++m) {
+        const Z all = T == 2 ? _mm512_add_epi32(_mm512_slli_epi32(sum[T * m], 8), sum[T * m + T - 1]) : sum[m];
+        const F s = _mm512_mul_ps(spread(scale[r * groups + g]), spread(x.scale[m * groups + g]));
+        total[r][m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), s, total[r][m]);
+      }
     }
+  }
+  for (int r = 0; r < R; ++r) {
+    const uint8_t* zero = w.zero + (row + r) * groups;
     for (int64_t g = 0; g < groups; g += 16) {
       const __mmask16 here = first(groups - g);
       const __m128i bytes = _mm_maskz_loadu_epi8(here, zero + g);
-      const F offset = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), _mm512_maskz_loadu_ps(here, scale + g));
+      const F offset =
+          _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), _mm512_maskz_loadu_ps(here, scale + r * groups + g));
       for (int m = 0; m < M; ++m)
-        total[m] = _mm512_fnmadd_ps(offset, _mm512_maskz_loadu_ps(here, x.sums + m * groups + g), total[m]);
+        total[r][m] = _mm512_fnmadd_ps(offset, _mm512_maskz_loadu_ps(here, x.sums + m * groups + g), total[r][m]);
     }
-    for (int m = 0; m < M; ++m) out[r][m] = _mm512_reduce_add_ps(total[m]);
+    for (int m = 0; m < M; ++m) out[r][m] = _mm512_reduce_add_ps(total[r][m]);
   }
+}
+
+template <int R, int M, int T>
+inline void dot_groups(const Matrix& w, int64_t row, const Packed& x, float out[4][kFew]) {
+  return w.group == 128 ? dot_int4<R, M, T, 128>(w, row, x, out) : dot_int4<R, M, T, 64>(w, row, x, out);
 }
 
 // Rows of bf16 against tokens in f32.
@@ -127,9 +140,8 @@ inline void dot_terms(const Matrix& w, int64_t row, const Packed& x, float out[4
 template <int R, int M>
 inline void dot_rows(const Matrix& w, int64_t row, const Packed& x, float (&out)[4][kFew]) {
   if (x.form == kBf16) return dot_dense<R, M>(w, row, x, out);
-  if (x.terms == 2) return dot_terms<R, M>(w, row, x, out);
-  if (w.form == kInt8) return dot_int8<R, M>(w, row, x, out);
-  return dot_int4<R, M>(w, row, x, out);
+  if (w.form == kInt4) return x.terms == 2 ? dot_groups<R, M, 2>(w, row, x, out) : dot_groups<R, M, 1>(w, row, x, out);
+  return x.terms == 2 ? dot_terms<R, M>(w, row, x, out) : dot_int8<R, M>(w, row, x, out);
 }
 
 template <int M>

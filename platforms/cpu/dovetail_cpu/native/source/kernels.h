@@ -32,15 +32,16 @@ struct Matrix {
 //   blocks of 16 tokens: [I / 4][16][4] i8 or [I / 2][16][2] bf16, tokens past the end are zero
 //   rows (few tokens):   [T][I padded] i8, or f32 with even inputs before odd ones in runs of 32
 //   scales f32 [T / 16][groups][16]; for rows [T][groups], with sums [T][groups] beside them
-// Two terms: a number is 256 high + low, about 16 bits; each block, or row, is there twice, high and then low, with scales
-// of their own, and one group. A product reads each weight once for both.
+// Two terms: a number is 256 high + low, about 16 bits; each block, or row, is there twice, high and then low. For int8
+// with scales of their own and one group; for int4 with a scale for both, as if they were one block. A product reads each
+// weight once for both.
 struct Packed {
   uint8_t* data;
   float* scale;
   float* sums;
   int64_t tokens, inputs, padded, groups;
   int32_t form, group, weight_group, rows;  // rows: the second layout
-  int64_t terms;                            // 1, or 2 for int8
+  int64_t terms;                            // 1 or 2
 };
 
 // A [T, width] f32 array, `stride` numbers from token to token; or, blocked, [T / 16][stride][16]: 16 tokens' numbers side

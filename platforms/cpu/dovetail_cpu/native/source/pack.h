@@ -34,20 +34,28 @@ inline const float* normed(const float* x, const Norm& norm, int64_t width, floa
   return to;
 }
 
+struct Scan {  // of a token's numbers: the largest, and 0, or NaN where one of them is not finite
+  float top, invalid;
+};
+
+inline Scan scanned(const float* x, int64_t begin, int64_t end) {
+  F largest = _mm512_setzero_ps(), invalid = _mm512_setzero_ps();
+  for (int64_t k = begin; k < end; k += 16) {
+    const F v = _mm512_maskz_loadu_ps(first(end - k), x + k);
+    largest = _mm512_max_ps(largest, _mm512_abs_ps(v));
+    invalid = _mm512_fmadd_ps(v, _mm512_setzero_ps(), invalid);
+  }
+  return {_mm512_reduce_max_ps(largest), _mm512_reduce_add_ps(invalid)};
+}
+
 // One token to i8: bytes [padded], scales (every `scale_step`th) and sums of scale * number per group.
 inline void quantise_row(const float* x, const Packed& to, uint8_t* bytes, float* scale, int64_t scale_step, float* sums) {
   const int64_t run = to.weight_group == 32 ? 32 : 64;
   for (int64_t g = 0; g < to.groups; ++g) {
     const int64_t begin = g * to.group, end = least(begin + to.group, to.inputs);
-    F largest = _mm512_setzero_ps(), invalid = _mm512_setzero_ps();
-    for (int64_t k = begin; k < end; k += 16) {
-      const F v = _mm512_maskz_loadu_ps(first(end - k), x + k);
-      largest = _mm512_max_ps(largest, _mm512_abs_ps(v));
-      invalid = _mm512_fmadd_ps(v, _mm512_setzero_ps(), invalid);  // NaN and infinity stay visible
-    }
-    const float top = _mm512_reduce_max_ps(largest);
-    const F inverse = spread(top > 0 ? 127.0f / top : 0.0f);
-    scale[g * scale_step] = top / 127.0f + _mm512_reduce_add_ps(invalid);
+    const Scan found = scanned(x, begin, end);
+    const F inverse = spread(found.top > 0 ? 127.0f / found.top : 0.0f);
+    scale[g * scale_step] = found.top / 127.0f + found.invalid;
     Z sum = _mm512_setzero_si512();
     const int64_t stop = least(round_up(end, 64), to.padded);
     for (int64_t k = begin; k < stop; k += 64) {
@@ -60,7 +68,45 @@ inline void quantise_row(const float* x, const Packed& to, uint8_t* bytes, float
   }
 }
 
-constexpr float kMostOfTwo = 127 * 256 + 127;
+constexpr float kMostOfTwo = 127 * 256 + 127;  // of a number of two terms
+
+struct Two {  // sixteen numbers, their high and low terms
+  __m128i high, low;
+  Z number;
+};
+
+inline Two two_terms(F v, F inverse) {
+  const Z q = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
+  const Z upper = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(128)), 8);
+  const Z lower = _mm512_sub_epi32(q, _mm512_slli_epi32(upper, 8));
+  return {_mm512_cvtsepi32_epi8(upper), _mm512_cvtsepi32_epi8(lower), q};
+}
+
+// The same in two terms for int4: a scale for 256 high + low per group, as the group's products are added up as integers.
+inline void split_groups(const float* x, const Packed& to, uint8_t* high, uint8_t* low, float* scale, int64_t scale_step,
+                         float* sums) {
+  const int64_t run = to.weight_group == 32 ? 32 : 64;
+  for (int64_t g = 0; g < to.groups; ++g) {
+    const int64_t begin = g * to.group, end = least(begin + to.group, to.inputs);
+    const Scan found = scanned(x, begin, end);
+    const F inverse = spread(found.top > 0 ? kMostOfTwo / found.top : 0.0f);
+    scale[g * scale_step] = found.top / kMostOfTwo + found.invalid;
+    Z sum = _mm512_setzero_si512();
+    for (int64_t k = begin; k < end; k += run) {  // whole runs: groups are multiples of 32 and end in one
+      alignas(64) uint8_t upper[64], lower[64];
+      for (int64_t i = 0; i < run; i += 16) {
+        const Two two = two_terms(_mm512_maskz_loadu_ps(first(end - k - i), x + k + i), inverse);
+        _mm_store_si128(reinterpret_cast<__m128i*>(upper + i), two.high);
+        _mm_store_si128(reinterpret_cast<__m128i*>(lower + i), two.low);
+        sum = _mm512_add_epi32(sum, two.number);
+      }
+      const __mmask64 here = first_bytes(run);
+      _mm512_mask_storeu_epi8(high + k, here, evens_first(_mm512_maskz_loadu_epi8(here, upper), run));
+      _mm512_mask_storeu_epi8(low + k, here, evens_first(_mm512_maskz_loadu_epi8(here, lower), run));
+    }
+    if (sums != nullptr) sums[g] = scale[g * scale_step] * static_cast<float>(_mm512_reduce_add_epi32(sum));
+  }
+}
 
 // One token to two terms of i8: the line of the high ones, the line of the low ones, their scales and sums.
 struct Term {
@@ -69,26 +115,17 @@ struct Term {
 };
 
 inline void split_terms(const float* x, const Packed& to, const Term& high, const Term& low) {
-  F largest = _mm512_setzero_ps(), invalid = _mm512_setzero_ps();
-  for (int64_t k = 0; k < to.inputs; k += 16) {
-    const F v = _mm512_maskz_loadu_ps(first(to.inputs - k), x + k);
-    largest = _mm512_max_ps(largest, _mm512_abs_ps(v));
-    invalid = _mm512_fmadd_ps(v, _mm512_setzero_ps(), invalid);  // NaN and infinity stay visible
-  }
-  const float top = _mm512_reduce_max_ps(largest);
-  const F inverse = spread(top > 0 ? kMostOfTwo / top : 0.0f);
-  *low.scale = top / kMostOfTwo + _mm512_reduce_add_ps(invalid);
+  const Scan found = scanned(x, 0, to.inputs);
+  const F inverse = spread(found.top > 0 ? kMostOfTwo / found.top : 0.0f);
+  *low.scale = found.top / kMostOfTwo + found.invalid;
   *high.scale = 256.0f * *low.scale;
   Z high_sum = _mm512_setzero_si512(), low_sum = _mm512_setzero_si512();
   for (int64_t k = 0; k < to.padded; k += 16) {
-    const F v = _mm512_maskz_loadu_ps(first(most(0, to.inputs - k)), x + k);
-    const Z q = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
-    const Z upper = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(128)), 8);
-    const Z lower = _mm512_sub_epi32(q, _mm512_slli_epi32(upper, 8));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(high.bytes + k), _mm512_cvtsepi32_epi8(upper));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(low.bytes + k), _mm512_cvtsepi32_epi8(lower));
-    high_sum = _mm512_add_epi32(high_sum, upper);
-    low_sum = _mm512_add_epi32(low_sum, lower);
+    const Two two = two_terms(_mm512_maskz_loadu_ps(first(most(0, to.inputs - k)), x + k), inverse);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(high.bytes + k), two.high);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(low.bytes + k), two.low);
+    high_sum = _mm512_add_epi32(high_sum, _mm512_cvtepi8_epi32(two.high));
+    low_sum = _mm512_add_epi32(low_sum, _mm512_cvtepi8_epi32(two.low));
   }
   if (high.sum == nullptr) return;
   *high.sum = *high.scale * static_cast<float>(_mm512_reduce_add_epi32(high_sum));
@@ -112,6 +149,9 @@ inline void pack_rows(const Rows& x, const Norm& norm, Packed& to, float* row) {
     const float* values = normed(x.data + t * x.stride, norm, to.inputs, row);
     if (to.form == kBf16) {
       split_row(values, to.inputs, to.padded, reinterpret_cast<float*>(to.data) + t * to.padded);
+    } else if (to.terms == 2 && to.form == kInt4) {
+      uint8_t* bytes = to.data + 2 * t * to.padded;
+      split_groups(values, to, bytes, bytes + to.padded, to.scale + t * to.groups, 1, to.sums + t * to.groups);
     } else if (to.terms == 2) {
       uint8_t* bytes = to.data + 2 * t * to.padded;
       float *scale = to.scale + 2 * t, *sum = to.sums + 2 * t;
@@ -217,6 +257,8 @@ void pack(const Rows& x, const Norm& norm, Packed& to, int64_t block, uint8_t* s
     const float* values = normed(x.data + t * x.stride, norm, to.inputs, row);
     if (to.form == kBf16) {
       pack_bf16(values, to.inputs, to.padded, line);
+    } else if (to.terms == 2 && to.form == kInt4) {
+      split_groups(values, to, line, second, scale + lane, kLanes, nullptr);
     } else if (to.terms == 2) {
       split_terms(values, to, {line, scale + lane, nullptr}, {second, scale + kLanes + lane, nullptr});
     } else {

@@ -123,14 +123,17 @@ struct alignas(64) Sums {  // [tile of rows][block of tokens][row][token]
   int32_t i[2][2][16][16];  // where one group is all there is, or of the group at hand
 };
 
-// Integer sums of one group into f32: times the tokens' scale and, for int4, the row's.
-inline void scaled(const int32_t* c, const RowTile& tile, const Packed& x, int64_t g, const float* x_scale, bool add, float* to) {
+// Integer sums of one group into f32: times the tokens' scale and, for int4, the row's. low: of the second term, or null.
+inline void scaled(const int32_t* c, const int32_t* low, const RowTile& tile, const Packed& x, int64_t g, const float* x_scale,
+                   bool add, float* to) {
   const F s = load(x_scale);
   alignas(64) float row_scale[16];
   for (int r = 0; r < 16; ++r)
     row_scale[r] = tile.weight->form == kInt4 && r < tile.rows ? tile.weight->scale[(tile.row + r) * x.groups + g] : 1.0f;
   for (int r = 0; r < 16; ++r) {
-    const F v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(c + 16 * r)), s);
+    Z sum = _mm512_loadu_si512(c + 16 * r);
+    if (low != nullptr) sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), _mm512_loadu_si512(low + 16 * r));
+    const F v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), s);
     const F before = add ? load(to + 16 * r) : _mm512_setzero_ps();
     store(to + 16 * r, _mm512_fmadd_ps(v, spread(row_scale[r]), before));
   }
@@ -214,8 +217,9 @@ inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape
       Sums& here = sums[j / MT];
       steps<NT, MT>(tile, x, shape, block + j, from, from + steps_of(shape, x, g), false, here);
       for (int i = 0; i < NT; ++i)
-        for (int m = 0; m < MT; ++m)
-          scaled(here.i[i][m][0], tile[i], x, g, x.scale + ((block + j + m) * shape.groups + g) * kLanes, g > 0, here.f[i][m][0]);
+        for (int m = 0; m < MT; m += static_cast<int>(x.terms))
+          scaled(here.i[i][m][0], x.terms == 2 ? here.i[i][m + 1][0] : nullptr, tile[i], x, g,
+                 x.scale + ((block + j + m) * shape.groups + g) * kLanes, g > 0, here.f[i][m][0]);
     }
   }
 }
