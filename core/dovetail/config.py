@@ -16,6 +16,7 @@ class EngineConfig:
     revision                of a hub id
     platform                "name" or "name:device"; None takes the best available
     probe_timeout_s         seconds a platform's plugin may take to be imported and to look for devices
+    tensor_parallel_size    devices that every layer is divided over; None: as many as `platform` names
     option                  settings of the platform's own, "name=value" each
     threads                 of the host that compute, where the platform has that option
     precision               "accurate" or "fast", where the platform has that option
@@ -42,6 +43,7 @@ class EngineConfig:
     revision: str | None = None
     platform: str | None = None
     probe_timeout_s: float = 10.0
+    tensor_parallel_size: int | None = None
     option: tuple[str, ...] = ()
     threads: int | None = None
     precision: str | None = None

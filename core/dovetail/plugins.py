@@ -57,8 +57,8 @@ class Found:
 
     @property
     def usable(self) -> list[DeviceInfo]:
-        """The devices that can be opened."""
-        return [device for device in self.devices if device.unavailable is None]
+        """The devices that are taken without being named: an emulated one has to be."""
+        return [d for d in self.devices if d.unavailable is None and not d.emulated]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,11 @@ def _load(point: EntryPoint, timeout_s: float) -> Found:
         kind = ContractMismatch if isinstance(error, ContractMismatch) else PlatformBroken
         return replace(origin, problem=_reason(error), kind=kind)
     problem = None
-    if not any(device.unavailable is None for device in devices):
-        reasons = [f"{device.id}: {device.unavailable}" for device in devices]
+    if not any(device.unavailable is None and not device.emulated for device in devices):
+        reasons = [
+            f"{device.id}: {device.unavailable or 'emulated, only when named'}"
+            for device in devices
+        ]
         problem = "; ".join(reasons) or "it sees no device"
     return replace(origin, platform=platform, devices=devices, problem=problem)
 
@@ -207,16 +210,22 @@ def _reason(error: BaseException) -> str:
 
 
 def choices(
-    spec: str | None, found: Sequence[Found] | None = None, *, timeout_s: float = PROBE_TIMEOUT_S
+    spec: str | None,
+    found: Sequence[Found] | None = None,
+    *,
+    timeout_s: float = PROBE_TIMEOUT_S,
+    members: int | None = None,
 ) -> list[Selection]:
     """The platforms and devices to try, best first: one if `spec` names it, else all that can be used.
 
-    spec  "name", "name:device" or "name:device,device"; only plugins of that name are loaded
+    spec     "name", "name:device" or "name:device,device"; only plugins of that name are loaded
+    members  devices to take together; None: as many as are named, or one
 
     Raises PlatformNotFound, PlatformBroken, ContractMismatch or ConfigError, with what is there instead.
     """
     if spec is None:
-        return _ranked(discover(timeout_s=timeout_s) if found is None else found)
+        found = discover(timeout_s=timeout_s) if found is None else found
+        return _ranked(found, members or 1)
     name, _, ids = spec.partition(":")
     if found is None:
         known = sorted({point.name for point in entry_points(group=GROUP)})
@@ -229,7 +238,7 @@ def choices(
             f"no platform named {name!r} is installed (installed: {', '.join(known) or 'none'}); "
             f"install it with pip install dovetail-{name}, or choose another with --platform"
         )
-    return [_named(entries[0], ids)]
+    return [_named(entries[0], ids, members)]
 
 
 def select(
@@ -298,16 +307,23 @@ def _joined(failures: Sequence[DeviceUnavailable]) -> str:
     return "; ".join(map(str, failures))
 
 
-def _named(entry: Found, ids: str) -> Selection:
+def _named(entry: Found, ids: str, members: int | None) -> Selection:
     if entry.platform is None:
         raise entry.kind(f"platform {entry.name} cannot be used: {entry.problem}")
     if not ids:
         if not entry.usable:
             raise PlatformBroken(f"platform {entry.name} has no usable device: {entry.problem}")
-        return Selection(entry.platform, (entry.usable[0],), "named")
+        if len(entry.usable) < (members or 1):
+            raise ConfigError(_too_few(members or 1, f"platform {entry.name}", len(entry.usable)))
+        return Selection(entry.platform, tuple(entry.usable[: members or 1]), "named")
     by_id = {device.id: device for device in entry.devices}
-    chosen = []
-    for device_id in ids.split(","):
+    chosen: list[DeviceInfo] = []
+    names = ids.split(",")
+    if members is not None and members != len(names) or len({*names}) < len(names):
+        raise ConfigError(
+            f"--platform names the devices {ids}; --tensor-parallel-size is {members}: name as many, each once"
+        )
+    for device_id in names:
         if device_id not in by_id:
             known = ", ".join(by_id) or "none"
             raise ConfigError(
@@ -320,10 +336,22 @@ def _named(entry: Found, ids: str) -> Selection:
     return Selection(entry.platform, tuple(chosen), "named")
 
 
-def _ranked(found: Sequence[Found]) -> list[Selection]:
+def _too_few(members: int, where: str, found: int) -> str:
+    return (
+        f"--tensor-parallel-size is {members} and {where} has {found} usable device{'s'[: found != 1]}; "
+        "lower it, or see `dovetail platforms`"
+    )
+
+
+def _ranked(found: Sequence[Found], members: int) -> list[Selection]:
     candidates = [
         e for e in found if e.platform is not None and e.platform.rank is not None and e.usable
     ]
+    if candidates and members > 1:
+        most = max(len(entry.usable) for entry in candidates)
+        candidates = [entry for entry in candidates if len(entry.usable) >= members]
+        if not candidates:
+            raise ConfigError(_too_few(members, "no platform here has so many: the largest", most))
     if not candidates:
         story = "; ".join(f"{entry.name}: {entry.problem or 'only when named'}" for entry in found)
         raise PlatformNotFound(
@@ -331,11 +359,16 @@ def _ranked(found: Sequence[Found]) -> list[Selection]:
             'install one, for example with pip install "dovetail[cpu]"'
         )
     return [
-        Selection(entry.platform, (device,), _why(entry, candidates[place + 1 :]))
+        Selection(entry.platform, devices, _why(entry, candidates[place + 1 :]))
         for place, entry in enumerate(candidates)
         if entry.platform is not None
-        for device in entry.usable
+        for devices in _meshes(entry.usable, members)
     ]
+
+
+def _meshes(usable: Sequence[DeviceInfo], members: int) -> list[tuple[DeviceInfo, ...]]:
+    """What to try of a platform: each device by itself, or so many together."""
+    return [(device,) for device in usable] if members == 1 else [tuple(usable[:members])]
 
 
 def _why(entry: Found, below: Sequence[Found]) -> str:

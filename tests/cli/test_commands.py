@@ -20,7 +20,7 @@ from dovetail.cli.main import main
 
 DOVETAIL = [sys.executable, "-m", "dovetail.cli.main"]
 NULL = ["--platform", "null"]
-SCREEN = 50
+SCREEN = 54
 
 
 def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:

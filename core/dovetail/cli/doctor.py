@@ -65,7 +65,7 @@ def _settings(given: argparse.Namespace) -> tuple[EngineConfig, str | None]:
 def _chosen(config: EngineConfig, found: list[Found]) -> tuple[dict[str, str] | None, str | None]:
     """What `serve` would use, or why nothing."""
     try:
-        best = choices(config.platform, found)[0]
+        best = choices(config.platform, found, members=config.tensor_parallel_size)[0]
     except (PlatformError, ConfigError) as error:
         return None, str(error)
     return {"device": str(best), "reason": best.reason}, None

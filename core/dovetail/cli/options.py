@@ -167,13 +167,21 @@ class Option:
 ENGINE = (
     Option(name="revision", help="branch, tag or commit of a hub id", metavar="REV"),
     Option(
-        name="platform", help="name or name:device; the best there is if left out", metavar="NAME"
+        name="platform",
+        help="name or name:device[,device]; the best there is if left out",
+        metavar="NAME",
     ),
     Option(
         name="probe_timeout_s",
         help="seconds a plugin may take to look (10)",
         parse=seconds,
         metavar="S",
+    ),
+    Option(
+        name="tensor_parallel_size",
+        help="devices that layers are divided over",
+        parse=between(1, 1024),
+        metavar="N",
     ),
     Option(
         name="option",

@@ -58,7 +58,11 @@ def prepare(
     Raises ConfigError, PlatformError or CheckpointError; the device is closed again if anything is raised.
     """
     if offers is None:
-        offers = choices(config.platform, timeout_s=config.probe_timeout_s)
+        offers = choices(
+            config.platform,
+            timeout_s=config.probe_timeout_s,
+            members=config.tensor_parallel_size,
+        )
     selection, device = open_first(offers, given_options(config))
     log.info("platform=%s reason=%r", selection, selection.reason)
     try:
@@ -99,6 +103,7 @@ def _prepare(
         fused=can.fused_ops,
         rewrites=can.rewrites,
         supports=device.supports,
+        members=len(selection.devices),
     )
     return Prepared(
         selection, device, ready.graph, tuple(ready.supports), form, limits, chosen.describe(), task

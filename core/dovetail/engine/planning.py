@@ -129,7 +129,9 @@ def plan(
 
     Raises ConfigError, PlatformError, CheckpointError.
     """
-    offers = choices(config.platform, timeout_s=config.probe_timeout_s)
+    offers = choices(
+        config.platform, timeout_s=config.probe_timeout_s, members=config.tensor_parallel_size
+    )
     selection, device = open_first(offers, given_options(config))
     try:
         return _plan(config, name, values, checkpoint, selection, device)
@@ -168,6 +170,7 @@ def _plan(
             fused=can.fused_ops,
             rewrites=can.rewrites,
             supports=device.supports,
+            members=len(selection.devices),
         )
         return _Cut(ready.graph, forms)
 

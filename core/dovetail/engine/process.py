@@ -179,7 +179,11 @@ def _offers(config: EngineConfig) -> list[Selection]:
     """The platforms to try. Imported here, while the engine process starts: NumPy comes with it."""
     from dovetail.plugins import choices
 
-    return choices(config.platform, timeout_s=config.probe_timeout_s)
+    return choices(
+        config.platform,
+        timeout_s=config.probe_timeout_s,
+        members=config.tensor_parallel_size,
+    )
 
 
 async def _reap(process: subprocess.Popen[bytes]) -> None:

@@ -22,6 +22,7 @@ from .graph import (
     WeightForm,
 )
 from .ops import OPS, cases, register
+from .sharding import Section, Sharding, Split
 from .spec import AttributeSpec, GraphError, Length, Lengths, Operand, OpSpec, Step
 from .verify import verify
 
@@ -47,6 +48,9 @@ __all__ = [
     "Node",
     "OpSpec",
     "Operand",
+    "Section",
+    "Sharding",
+    "Split",
     "Step",
     "Value",
     "Weight",

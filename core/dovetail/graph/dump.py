@@ -29,7 +29,19 @@ def dump(graph: Graph, *, names: bool = True) -> str:
         lines.append(f"weight {name} {weight.form} [{', '.join(map(str, weight.shape))}]{parts}")
     lines += [node_line(graph, node, label, names) for node in graph.nodes]
     lines += [f"output {name} = {label[value]}" for name, value in sorted(graph.outputs.items())]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *sharding_lines(graph, label)]) + "\n"
+
+
+def sharding_lines(graph: Graph, label: Mapping[str, str]) -> list[str]:
+    """How a divided graph is divided: `axis 0: 64/2 + 16/2` is two sections of 64 and 16, each in two parts."""
+    sharding = graph.sharding
+    if sharding is None:
+        return []
+    lines = [f"mesh {sharding.members}"]
+    lines += [f"split weight {name} {split}" for name, split in sorted(sharding.weights.items())]
+    lines += [f"split value {label[name]} {split}" for name, split in sharding.values.items()]
+    lines += [f"split cache {name} {split}" for name, split in sorted(sharding.heads.items())]
+    return [*lines, *(f"once {name}" for name in sorted(sharding.once))]
 
 
 def node_line(graph: Graph, node: Node, label: Mapping[str, str], names: bool) -> str:

@@ -19,7 +19,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from .sharding import Sharding
 
 Dim = int | str
 """A number, or an axis letter whose length is known only when a step runs (T, N, R, P, G)."""
@@ -139,6 +142,7 @@ class Graph:
     cache      groups of cache layers; empty for a model without a cache
     chunkable  whether a sequence may be computed in pieces (decoders), or only whole (encoders)
     dtype      of the computation: f32, bf16 or f16
+    sharding   how it is divided over the members of a mesh; None: it is for one device, or a member's own
     """
 
     name: str
@@ -150,6 +154,7 @@ class Graph:
     outputs: Mapping[str, str]
     cache: tuple[CacheGroup, ...] = ()
     chunkable: bool = True
+    sharding: Sharding | None = None
 
     def __post_init__(self) -> None:
         for name in ("values", "weights", "outputs"):
@@ -165,3 +170,13 @@ class Graph:
     def uses(self, value: str) -> Iterator[Node]:
         """The nodes that read a value."""
         return (node for node in self.nodes if value in node.inputs)
+
+    def local(self, rank: int) -> Graph:
+        """What one member of the mesh computes, for meshes that are a process per device.
+
+        Its weights are the member's parts under their old names, its cache groups the member's heads, and its
+        collectives meet those of the other members in the same order. GraphError without a sharding.
+        """
+        from .local import local_graph
+
+        return local_graph(self, rank)

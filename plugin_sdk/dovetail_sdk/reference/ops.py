@@ -17,7 +17,7 @@ from dovetail.platform import F32, I32
 
 from dovetail_sdk.runner import Layer, Step
 
-from . import encoder_ops
+from . import encoder_ops, mesh_ops
 from .softmax import attend
 
 ROOT_2 = math.sqrt(2.0)
@@ -304,6 +304,7 @@ _ALL: tuple[Callable[..., Any], ...] = (
     take_rows,
     add_rms_norm,
     *encoder_ops.FUNCTIONS,
+    *mesh_ops.FUNCTIONS,
 )
 OPS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {function.__name__: function for function in _ALL}

@@ -8,5 +8,6 @@ from .fuse import fuse
 from .lower import lower
 from .merge import merge_linears
 from .prepare import PreparedGraph, prepare
+from .shard import shard
 
-__all__ = ["PreparedGraph", "decompose", "fuse", "lower", "merge_linears", "prepare"]
+__all__ = ["PreparedGraph", "decompose", "fuse", "lower", "merge_linears", "prepare", "shard"]

@@ -40,6 +40,15 @@ def lower(graph: Graph, ops: Mapping[str, int], supports: Supports[S]) -> tuple[
         graph = decompose(graph, apart)
 
 
+def answered(graph: Graph, ops: Mapping[str, int], supports: Supports[S]) -> Sequence[S]:
+    """The device's answers about a graph as it is. Raises UnsupportedOp listing every node that nothing runs."""
+    answers = supports(graph)
+    gaps = find_gaps(graph, ops, answers)
+    if gaps:
+        raise UnsupportedOp(message(graph, gaps))
+    return answers
+
+
 def find_gaps(graph: Graph, ops: Mapping[str, int], answers: Sequence[NodeSupport]) -> list[Gap]:
     """The nodes without a kernel, or of an op or revision that the device does not understand."""
     answer = {support.node: support for support in answers}

@@ -10,9 +10,10 @@ from dovetail.graph.graph import Graph
 from dovetail.graph.verify import verify
 
 from .fuse import fuse
-from .lower import lower
+from .lower import answered, lower
 from .merge import merge_linears
 from .rewrite import S, Supports, understood
+from .shard import shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,17 @@ def prepare(
     supports: Supports[S],
     fused: Sequence[str] = (),
     rewrites: Collection[str] = (),
+    members: int = 1,
     check: bool = False,
 ) -> PreparedGraph[S]:
     """Rewrite a graph for a device.
 
     ops, fused, rewrites  as in dovetail.platform.Capabilities
     supports              the device's method
+    members               devices of the mesh that the graph is divided over, last of all; see passes/shard.py
     check                 verify after each pass, for tests; the passes keep graphs well-formed
 
-    Raises UnsupportedOp listing everything that the device cannot run.
+    Raises UnsupportedOp listing everything that the device cannot run, ConfigError for what cannot be divided.
     """
     graph = merge_linears(graph, qkv="merge_qkv" in rewrites, gate_up="merge_gate_up" in rewrites)
     if check:
@@ -47,6 +50,11 @@ def prepare(
     if check:
         verify(graph)
     graph, answers = lower(graph, ops, supports)
+    if check:
+        verify(graph)
+    if members > 1:
+        graph = shard(graph, members)
+        answers = answered(graph, ops, supports)
     if check:
         verify(graph)
     return PreparedGraph(graph, answers)
