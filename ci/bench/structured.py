@@ -1,6 +1,6 @@
 """What structured output costs a step: decoding without grammars, then with one for every sequence, in the same run.
 
-    python ci/bench/structured.py --model DIRECTORY [--rows 32] [--steps 24] [--rounds 3]
+    python ci/bench/structured.py --model DIRECTORY [--rows 32] [--steps 24] [--rounds 3] [--precision fast] [--temperature 1]
 
 DIRECTORY is a checkpoint in the shape to measure, with a tokenizer as large as its vocabulary: masks are made for what the
 tokenizer knows. The grammar is a long string in JSON, so that every step draws one token per sequence against a mask; then a
@@ -44,10 +44,12 @@ RECORD = Grammar(
 )
 
 
-def requests(rows: int, grammar: Grammar | None) -> Iterator[Request]:
+def requests(rows: int, grammar: Grammar | None, temperature: float = 0) -> Iterator[Request]:
     """Sequences that outlast the measurement."""
     for row in range(rows):
-        params = SamplingParams(temperature=0, grammar=grammar, max_tokens=1024, ignore_eos=True)
+        params = SamplingParams(
+            temperature=temperature, grammar=grammar, max_tokens=1024, ignore_eos=True
+        )
         yield Request(
             id=f"{row}",
             prompt=[1000 + (row * 7919 + at * 31) % 40_000 for at in range(CONTEXT)],
@@ -57,17 +59,19 @@ def requests(rows: int, grammar: Grammar | None) -> Iterator[Request]:
         )
 
 
-def measure(engine: Driven, rows: int, steps: int, grammar: Grammar | None) -> tuple[float, float]:
+def measure(
+    engine: Driven, options: argparse.Namespace, grammar: Grammar | None
+) -> tuple[float, float]:
     """Median seconds of a step in which every sequence decodes, and tokens of a sequence per step."""
-    asked = list(requests(rows, grammar))
+    asked = list(requests(options.rows, grammar, options.temperature))
     for one in asked:
         engine.submit(one)
     begun: set[str] = set()
-    while len(begun) < rows:
+    while len(begun) < options.rows:
         begun |= {output.request_id for output in engine.step() if output.tokens}
     engine.step()
     times, tokens = [], 0
-    for _ in range(steps):
+    for _ in range(options.steps):
         start = time.perf_counter()
         outputs = engine.step()
         times.append(time.perf_counter() - start)
@@ -75,7 +79,7 @@ def measure(engine: Driven, rows: int, steps: int, grammar: Grammar | None) -> t
     engine.cancel_all()
     while engine.has_work:
         engine.step()
-    return statistics.median(times), tokens / steps / rows
+    return statistics.median(times), tokens / options.steps / options.rows
 
 
 def run(directory: Path, options: argparse.Namespace) -> None:
@@ -84,6 +88,7 @@ def run(directory: Path, options: argparse.Namespace) -> None:
         model=str(directory),
         platform=options.platform,
         quantization=options.quantization,
+        precision=options.precision,
         max_num_seqs=options.rows,
         max_model_len=2048,
         enable_prefix_caching=False,
@@ -95,9 +100,7 @@ def run(directory: Path, options: argparse.Namespace) -> None:
     try:
         for _ in range(options.rounds):
             for name, grammar in cases.items():
-                found.setdefault(name, []).append(
-                    measure(engine, options.rows, options.steps, grammar)
-                )
+                found.setdefault(name, []).append(measure(engine, options, grammar))
     finally:
         engine.close()
     plain = statistics.median(step for step, _ in found["no grammar"])
@@ -118,6 +121,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--platform", default="cpu")
     parser.add_argument("--quantization", default="int8")
+    parser.add_argument("--precision")
+    parser.add_argument("--temperature", type=float, default=0)
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)

@@ -10,7 +10,7 @@ import numpy as np
 from dovetail.platform import F32, I32, LateEdits, SamplingColumns, Tokens
 
 from dovetail_sdk.sampling import HostSampler
-from dovetail_sdk.sampling.edits import Scratch, edited_rows
+from dovetail_sdk.sampling.edits import Edited, Scratch
 
 from .plant import Mutant, mutant
 
@@ -130,13 +130,16 @@ class TiesToTheHighest(HostSampler):
         self, logits: F32, rows: I32, columns: SamplingColumns, late: LateEdits | None = None
     ) -> Tokens:
         tokens = super().sample(logits, rows, columns, late)
-        changed: dict[int, F32] = {}
+        edited = None
         if late is not None:
-            changed, _ = edited_rows(logits, rows, late, Scratch(logits.shape[1]))
+            edited = Edited(logits, rows.tolist(), late, Scratch(logits.shape[1]))
         for index, row in enumerate(rows.tolist()):
             greedy = columns.target[index] < 0 and columns.temperature[index] == 0
             if greedy and not tokens.not_finite[index]:
-                values = changed.get(index, logits[row])
+                if edited is not None and index in edited:
+                    values = edited.values(index)
+                else:
+                    values = logits[row]
                 tokens.ids[index] = values.size - 1 - int(values[::-1].argmax())
         return tokens
 

@@ -10,7 +10,7 @@ from dovetail.platform import F32, I32, LateEdits, SamplingColumns, Tokens
 from numpy.typing import NDArray
 
 from .draw import Candidates, Choice, candidates, draw
-from .edits import Scratch, edited_rows
+from .edits import Edited, Scratch, peak_of
 from .ranking import Ranking
 
 
@@ -69,10 +69,9 @@ class HostSampler:
             )
         with np.errstate(all="ignore"):
             tokens = empty_tokens(rows.size, max(0, int(columns.logprobs.max(initial=-1))))
-            sampled = _Rows(logits, rows, tokens)
+            sampled = _Rows(logits, rows, tokens, peaks)
             if late is not None and (late.rows.size or late.mask_rows.size):
-                sampled.edited, broken = edited_rows(logits, rows, late, self._scratch)
-                tokens.not_finite[broken] = True
+                sampled.edited = Edited(logits, rows.tolist(), late, self._scratch)
             chosen = columns.target < 0
             if peaks is not None:
                 chosen &= ~_take_peaks(peaks, rows, columns, late, tokens)
@@ -95,17 +94,35 @@ def empty_tokens(count: int, alternatives: int) -> Tokens:
 class _Rows:
     """The sampled rows, edited ones in their edited form, each ranked at most once."""
 
-    def __init__(self, logits: F32, rows: I32, tokens: Tokens) -> None:
-        self.edited: dict[int, F32] = {}
+    def __init__(self, logits: F32, rows: I32, tokens: Tokens, peaks: Peaks | None) -> None:
+        self.edited: Edited | None = None
         self._logits = logits
         self._rows: list[int] = rows.tolist()
         self._tokens = tokens
         self._rankings: dict[int, Ranking] = {}
+        self._given = peaks
+        self._peaks: dict[int, int] = {}
+
+    def peak(self, index: int) -> int:
+        """Id of the largest logit before edits, which may hide what makes a row fail: such a row is marked here."""
+        if index not in self._peaks:
+            self._peaks[index], finite = self._peak(self._rows[index])
+            if not finite:
+                self._tokens.not_finite[index] = True
+        return self._peaks[index]
+
+    def _peak(self, row: int) -> tuple[int, bool]:
+        if self._given is not None and math.isfinite(self._given.values[row]):
+            return int(self._given.ids[row]), True
+        return peak_of(self._logits[row])
 
     def values(self, index: int) -> F32:
         """[V]"""
-        found = self.edited.get(index)
-        return self._logits[self._rows[index]] if found is None else found
+        if self.edited is None or index not in self.edited:
+            row: F32 = self._logits[self._rows[index]]
+            return row
+        self.peak(index)
+        return self.edited.values(index)
 
     def ranking(self, index: int) -> Ranking:
         """The row's ranking; marks the row if its largest logit is not a number."""
@@ -117,10 +134,14 @@ class _Rows:
         return found
 
     def largest(self, index: int) -> int:
-        """Id of the largest logit. One pass: NaN and +inf win it, so that the winner alone need be checked."""
+        """Id of the largest logit."""
+        if self.edited is not None and index in self.edited:
+            before = self.peak(index)
+            if not self._tokens.not_finite[index] and self.edited.keeps(index, before):
+                return before
         values = self.values(index)
-        winner = int(values.argmax())
-        if math.isfinite(values[winner]):
+        winner, finite = peak_of(values)
+        if finite:
             return winner
         self._tokens.not_finite[index] = True
         return 0 if np.isnan(values).all() else int(np.nanargmax(values))
