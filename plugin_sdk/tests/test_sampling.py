@@ -70,14 +70,17 @@ def logits_of(kind, count, vocab, rng):
     if kind == "forbidden":
         values[rng.random(values.shape) < 0.7] = -np.inf
         values[:, rng.integers(vocab)] = 0
+    if kind == "few":
+        kept = rng.permutation(vocab)[: rng.integers(1, 80)]
+        values[:, np.setdiff1d(np.arange(vocab), kept)] = -np.inf
     return values
 
 
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(parameters, min_size=1, max_size=4),
-    st.sampled_from(["bell", "ties", "forbidden"]),
-    st.sampled_from([1, 2, 33, 200]),
+    st.sampled_from(["bell", "ties", "forbidden", "few"]),
+    st.sampled_from([1, 2, 33, 200, 700]),
     st.integers(0, 2**32),
 )
 def test_ids_are_those_of_the_literal_rules(given_rows, kind, vocab, seed):
@@ -213,6 +216,14 @@ def test_a_broken_logit_is_marked_though_a_mask_hides_it():
     late.mask_rows = rows(1)
     late.masks = np.array([[1 << 6, 0]], np.uint32)
     assert HostSampler(40).sample(logits, rows(1), columns(1), late).not_finite[0]
+
+
+def test_alternatives_beyond_what_is_possible_are_the_lowest_ids():
+    logits = np.full((1, 5000), -np.inf, np.float32)
+    logits[0, [3, 4000]] = 1, 2
+    got = HostSampler(5000).sample(logits, rows(1), columns(1, temperature=0.0, logprobs=5))
+    assert got.ids[0] == 4000 and got.top_ids[0].tolist() == [4000, 3, 0, 1, 2]
+    assert np.isneginf(got.top_logprobs[0, 2:]).all() and not got.not_finite[0]
 
 
 def test_scores_and_alternatives():

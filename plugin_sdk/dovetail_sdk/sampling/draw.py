@@ -129,6 +129,8 @@ def _above_share(ranking: Ranking, choice: Choice) -> Candidates:
 
 def _everything(ranking: Ranking, choice: Choice) -> Candidates:
     """A row of which nothing was cut."""
+    if ranking.sparse and (possible := ranking.possible()).size <= _LIST:
+        return Candidates(ranking, choice, possible)
     ids = ranking.at_least(_NEAR)
     return Candidates(ranking, choice, ids, wide=ids.size < ranking.row.size)
 

@@ -35,7 +35,20 @@ class Ranking:
             return np.arange(self.row.size, dtype=np.int64)
         pool = self._maxima if count <= self._maxima.size // 2 else self.row
         bound = np.partition(pool, pool.size - count)[pool.size - count]
+        if bound == -np.inf:  # a mask has left few
+            possible = self.possible()
+            first = np.arange(min(self.row.size, count + possible.size))
+            return possible if possible.size >= count else np.union1d(possible, first)
         return np.flatnonzero(self.row >= bound)
+
+    def possible(self) -> I64:
+        """Ids, ascending, that are not -inf."""
+        return np.flatnonzero(self.row > -np.inf)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether few ids are possible, as a mask leaves them: at most 64 for each of the blocks that have any."""
+        return 2 * int(np.count_nonzero(self._maxima > -np.inf)) < self._maxima.size
 
     def largest(self, count: int) -> tuple[I64, F32]:
         """Ids and logits of the `count` largest, largest first, ties to the lowest id."""
