@@ -1,0 +1,246 @@
+"""Rotary positions, and writing keys and values into the paged cache: apart, and both in one kernel."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .launch import ceil_div, launch, power_of_two
+from .tables import tuned, whole
+
+
+@triton.jit
+def _angles(position, frequencies, factor, N: tl.constexpr, NP: tl.constexpr):
+    """cos and sin [NP] of a token, times factor."""
+    pair = tl.arange(0, NP)
+    angle = position.to(tl.float32) * tl.load(frequencies + pair, mask=pair < N, other=0.0)
+    return tl.cos(angle) * factor, tl.sin(angle) * factor
+
+
+@triton.jit
+def _kept(value, target):
+    """A value in the type that target points at; fp8 has no infinity, so what is beyond its range becomes its largest."""
+    dtype: tl.constexpr = target.dtype.element_ty
+    if dtype == tl.float8e4nv:
+        value = tl.clamp(value.to(tl.float32), -448.0, 448.0)
+    if dtype == tl.float8e4b8:
+        value = tl.clamp(value.to(tl.float32), -240.0, 240.0)
+    return value.to(dtype)
+
+
+@triton.jit
+def _rotate_heads(
+    source, target, head, heads, source_stride, target_stride, cos, sin,
+    D: tl.constexpr, DP: tl.constexpr, N: tl.constexpr, NP: tl.constexpr,
+    INTERLEAVED: tl.constexpr,
+):  # fmt: skip
+    """Heads [HB] of one token from source to target, rotated; strides are between heads."""
+    pair = tl.arange(0, NP)
+    if INTERLEAVED:
+        first, second = 2 * pair, 2 * pair + 1
+    else:
+        first, second = pair, pair + N
+    there = (head[:, None] < heads) & (pair[None, :] < N)
+    read = source + head[:, None] * source_stride
+    write = target + head[:, None] * target_stride
+    a = tl.load(read + first[None, :], mask=there, other=0.0)
+    b = tl.load(read + second[None, :], mask=there, other=0.0)
+    dtype = a.dtype  # what a graph rounds to before it writes to the cache
+    a, b = a.to(tl.float32), b.to(tl.float32)
+    y = (a * cos[None, :] - b * sin[None, :]).to(dtype)
+    tl.store(write + first[None, :], _kept(y, target), mask=there)
+    y = (b * cos[None, :] + a * sin[None, :]).to(dtype)
+    tl.store(write + second[None, :], _kept(y, target), mask=there)
+    if 2 * N < D:
+        width = tl.arange(0, DP)
+        rest = (head[:, None] < heads) & (width[None, :] >= 2 * N) & (width[None, :] < D)
+        y = tl.load(read + width[None, :], mask=rest, other=0.0)
+        tl.store(write + width[None, :], _kept(y, target), mask=rest)
+
+
+@triton.jit
+def _copy_heads(
+    source, target, head, heads, source_stride, target_stride, D: tl.constexpr, DP: tl.constexpr
+):
+    """Heads [HB] of one token from source to target."""
+    width = tl.arange(0, DP)
+    there = (head[:, None] < heads) & (width[None, :] < D)
+    value = tl.load(source + head[:, None] * source_stride + width[None, :], mask=there, other=0.0)
+    at = target + head[:, None] * target_stride + width[None, :]
+    tl.store(at, _kept(value, target), mask=there)
+
+
+@triton.jit
+def _rope(
+    x, positions, frequencies, y, factor, token_stride, head_stride,
+    H: tl.constexpr, HB: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, N: tl.constexpr,
+    NP: tl.constexpr, INTERLEAVED: tl.constexpr,
+):  # fmt: skip
+    """Grid (T, ceil(H / HB))."""
+    token = tl.program_id(0).to(tl.int64)
+    head = tl.program_id(1) * HB + tl.arange(0, HB)
+    cos, sin = _angles(tl.load(positions + token), frequencies, factor, N, NP)
+    _rotate_heads(
+        x + token * token_stride, y + token * H * D, head, H, head_stride, D, cos, sin,
+        D, DP, N, NP, INTERLEAVED,
+    )  # fmt: skip
+
+
+@triton.jit
+def _kv_write(
+    k, v, blocks, offsets, keys, values,
+    k_token_stride, k_head_stride, v_token_stride, v_head_stride,
+    block_stride, token_stride, head_stride,
+    value_block_stride, value_token_stride, value_head_stride,
+    K: tl.constexpr, HB: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, DV: tl.constexpr,
+    DVP: tl.constexpr,
+):  # fmt: skip
+    """Grid (T, ceil(K / HB))."""
+    token = tl.program_id(0).to(tl.int64)
+    head = tl.program_id(1) * HB + tl.arange(0, HB)
+    block = tl.load(blocks + token).to(tl.int64)
+    offset = tl.load(offsets + token).to(tl.int64)
+    key_at = keys + block * block_stride + offset * token_stride
+    value_at = values + block * value_block_stride + offset * value_token_stride
+    _copy_heads(k + token * k_token_stride, key_at, head, K, k_head_stride, head_stride, D, DP)
+    _copy_heads(
+        v + token * v_token_stride, value_at, head, K, v_head_stride, value_head_stride, DV, DVP
+    )
+
+
+@triton.jit
+def _rope_write(
+    q, k, v, positions, frequencies, blocks, offsets, y, keys, values, factor,
+    q_token_stride, q_head_stride, k_token_stride, k_head_stride, v_token_stride, v_head_stride,
+    block_stride, token_stride, head_stride,
+    value_block_stride, value_token_stride, value_head_stride,
+    H: tl.constexpr, K: tl.constexpr, HB: tl.constexpr, D: tl.constexpr, DP: tl.constexpr,
+    DV: tl.constexpr, DVP: tl.constexpr, N: tl.constexpr, NP: tl.constexpr,
+    INTERLEAVED: tl.constexpr,
+):  # fmt: skip
+    """Grid (T, ceil(H / HB) + ceil(K / HB)): queries, then keys and values."""
+    token = tl.program_id(0).to(tl.int64)
+    parts: tl.constexpr = (H + HB - 1) // HB
+    part = tl.program_id(1)
+    cos, sin = _angles(tl.load(positions + token), frequencies, factor, N, NP)
+    if part < parts:
+        head = part * HB + tl.arange(0, HB)
+        _rotate_heads(
+            q + token * q_token_stride, y + token * H * D, head, H, q_head_stride, D, cos, sin,
+            D, DP, N, NP, INTERLEAVED,
+        )  # fmt: skip
+    else:
+        head = (part - parts) * HB + tl.arange(0, HB)
+        block = tl.load(blocks + token).to(tl.int64)
+        offset = tl.load(offsets + token).to(tl.int64)
+        key_at = keys + block * block_stride + offset * token_stride
+        value_at = values + block * value_block_stride + offset * value_token_stride
+        _rotate_heads(
+            k + token * k_token_stride, key_at, head, K, k_head_stride, head_stride, cos, sin,
+            D, DP, N, NP, INTERLEAVED,
+        )  # fmt: skip
+        _copy_heads(
+            v + token * v_token_stride, value_at, head, K, v_head_stride, value_head_stride, DV, DVP
+        )
+
+
+def rope(
+    x: Tensor,
+    positions: Tensor,
+    *,
+    frequencies: Tensor,
+    factor: float = 1.0,
+    interleaved: bool = False,
+    architecture: str,
+) -> Tensor:
+    """Rotate pairs of the first 2n of D by position * frequency; cos and sin are multiplied by factor.
+
+    x            [T, H, D]  f32, bf16 or f16; the last axis contiguous
+    positions    [P, T]     i32; plane 0 is read
+    frequencies  [n]        f32, radians per token; angles are f32 products
+    interleaved  pairs are (2i, 2i + 1) instead of (i, i + n)
+    returns      [T, H, D]  x's dtype
+
+    Source: Su et al. 2021, equation 34; the half-split pairing is that of GPT-NeoX.
+    """
+    tokens, heads, width = x.shape
+    pairs = frequencies.numel()
+    y = torch.empty((tokens, heads, width), dtype=x.dtype, device=x.device)
+    tuning = tuned("rotation", architecture, D=width)
+    block = min(whole(tuning, "heads"), power_of_two(heads))
+    launch(
+        _rope, (tokens, ceil_div(heads, block)),
+        x, positions, frequencies, y, factor, x.stride(0), x.stride(1),
+        H=heads, HB=block, D=width, DP=power_of_two(width), N=pairs, NP=power_of_two(pairs),
+        INTERLEAVED=interleaved, tuning=tuning,
+    )  # fmt: skip
+    return y
+
+
+def kv_write(
+    k: Tensor,
+    v: Tensor,
+    places: tuple[Tensor, Tensor],
+    keys: Tensor,
+    values: Tensor,
+    *,
+    architecture: str,
+) -> None:
+    """Put the step's keys and values where their positions belong, rounded to the cache's type.
+
+    k, v     [T, K, D], [T, K, Dv]  f32, bf16 or f16; the last axis contiguous
+    places   blocks [T] and offsets [T], i32
+    keys     [B, S, K, D]           f32, bf16, f16 or fp8; the last axis contiguous, any strides before it
+    values   [B, S, K, Dv]          as keys
+
+    No two tokens have the same place but in block 0, which nobody reads.
+
+    Source: Kwon et al. 2023, section 4.
+    """
+    tokens, heads, width = k.shape
+    tuning = tuned("rotation", architecture, D=max(width, v.shape[2]))
+    block = min(whole(tuning, "heads"), power_of_two(heads))
+    launch(
+        _kv_write, (tokens, ceil_div(heads, block)),
+        k, v, *places, keys, values, *k.stride()[:2], *v.stride()[:2],
+        *keys.stride()[:3], *values.stride()[:3],
+        K=heads, HB=block, D=width, DP=power_of_two(width), DV=v.shape[2],
+        DVP=power_of_two(v.shape[2]), tuning=tuning,
+    )  # fmt: skip
+
+
+def rope_write(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    positions: Tensor,
+    places: tuple[Tensor, Tensor],
+    keys: Tensor,
+    values: Tensor,
+    *,
+    frequencies: Tensor,
+    factor: float = 1.0,
+    interleaved: bool = False,
+    architecture: str,
+) -> Tensor:
+    """Rotated queries, while rotated keys and the values go into the cache: rope twice, then kv_write.
+
+    q, k, v  [T, H, D], [T, K, D], [T, K, Dv]; the rest as in rope and kv_write
+    returns  [T, H, D]
+    """
+    tokens, heads, width = q.shape
+    kv_heads, pairs = k.shape[1], frequencies.numel()
+    y = torch.empty((tokens, heads, width), dtype=q.dtype, device=q.device)
+    tuning = tuned("rotation", architecture, D=max(width, v.shape[2]))
+    block = min(whole(tuning, "heads"), power_of_two(heads))
+    launch(
+        _rope_write, (tokens, ceil_div(heads, block) + ceil_div(kv_heads, block)),
+        q, k, v, positions, frequencies, *places, y, keys, values, factor,
+        *q.stride()[:2], *k.stride()[:2], *v.stride()[:2], *keys.stride()[:3], *values.stride()[:3],
+        H=heads, K=kv_heads, HB=block, D=width, DP=power_of_two(width), DV=v.shape[2],
+        DVP=power_of_two(v.shape[2]), N=pairs, NP=power_of_two(pairs), INTERLEAVED=interleaved,
+        tuning=tuning,
+    )  # fmt: skip
+    return y
