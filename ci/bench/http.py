@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import re
 import statistics
@@ -168,7 +169,8 @@ def waits(replies: Sequence[Reply]) -> dict[str, float]:
     result = {}
     for name, values in (("first_token_ms", sorted(first)), ("inter_token_ms", sorted(gaps))):
         for share in (50, 99):
-            result[f"{name}_p{share}"] = values[min(len(values) - 1, len(values) * share // 100)]
+            place = min(len(values) - 1, len(values) * share // 100)
+            result[f"{name}_p{share}"] = values[place] if values else math.nan
     return result
 
 

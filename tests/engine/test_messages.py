@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dovetail.errors
 import pytest
 from dovetail.config import EngineConfig
@@ -22,6 +24,7 @@ from dovetail.engine.messages import (
 )
 from dovetail.request import FinishReason, Output, Request, TokenLogprobs
 from dovetail.sampling import SamplingParams
+from dovetail.structured.grammar import Grammar
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,7 +60,7 @@ OUTPUT = Output(
     finish=FinishReason.STOP,
     stop_id=5,
 )
-COMMANDS = [Start(EngineConfig(model="x"), "/d", "x"), Submit(REQUEST), Cancel("a"), Stop()]
+COMMANDS = [Start(EngineConfig(model="x"), "/d", "x"), Submit.of(REQUEST), Cancel("a"), Stop()]
 REPORTS = [Started(INFO), Stepped([OUTPUT], EngineStats(running=1, total_steps=2))]
 
 
@@ -69,6 +72,14 @@ def test_messages_survive_any_cut_of_the_bytes(cuts):
     for begin, end in zip(edges, edges[1:], strict=False):
         arrived += [commands.decode(message) for message in unframer.feed(data[begin:end])]
     assert arrived == COMMANDS
+
+
+def test_a_request_arrives_as_it_was_asked():
+    other = replace(REQUEST, id="b", sampling=SamplingParams(grammar=Grammar("regex", "a" * 5000)))
+    for request in (REQUEST, other, REQUEST):
+        sent = bytes(frame(Submit.of(request)))[4:]
+        command = commands.decode(sent)
+        assert isinstance(command, Submit) and command.request() == request
 
 
 def test_reports_arrive_as_sent():

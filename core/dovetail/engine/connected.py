@@ -45,7 +45,7 @@ class ConnectedClient(ABC):
     async def submit(self, request: Request) -> Stream:
         """Queue a request. Raises PromptTooLong, InvalidParameter, Overloaded or EngineStopped."""
         stream = self._streams.open(request, self._cancel)
-        self._send(Submit(request))
+        self._send(Submit.of(request))
         return stream
 
     def _cancel(self, request_id: str) -> None:

@@ -25,7 +25,7 @@ def run(engine: Driven, port: Port) -> None:
         stopping = False
         for command in commands:
             if isinstance(command, Submit):
-                engine.submit(command.request)
+                engine.submit(command.request())
             elif isinstance(command, Cancel):
                 engine.cancel(command.request_id)
             elif isinstance(command, Stop):

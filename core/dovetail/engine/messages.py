@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from functools import lru_cache
+from typing import Literal, TypeVar
 
 import msgspec
 
 from dovetail import errors
 from dovetail.config import EngineConfig
 from dovetail.request import Output, Request
+from dovetail.sampling import SamplingParams
 
 from .client import EngineInfo, EngineStats
 
 LENGTH_BYTES = 4
+KNOWN_BYTES, KNOWN = 2048, 256
+"""Sampling parameters up to this size are remembered, and so many of them."""
 
 
 class Start(msgspec.Struct, tag=True):
@@ -26,10 +30,58 @@ class Start(msgspec.Struct, tag=True):
     name: str
 
 
-class Submit(msgspec.Struct, tag=True):
-    """Queue a request."""
+class Submit(msgspec.Struct, tag=True, omit_defaults=True):
+    """Queue a request; the fields are Request's.
 
-    request: Request
+    sampling  encoded: most requests of a server ask for the same, which is then decoded and checked once
+    """
+
+    id: str
+    prompt: list[int]
+    sampling: msgspec.Raw
+    max_tokens: int
+    seed: int
+    stop_ids: frozenset[int] = frozenset()
+    priority: int = 0
+    salt: str = ""
+    breakers: list[list[int]] = []
+    task: Literal["generate", "embed", "score"] = "generate"
+    types: bytes = b""
+
+    @classmethod
+    def of(cls, request: Request) -> Submit:
+        """A request on its way."""
+        return cls(
+            request.id,
+            request.prompt,
+            msgspec.Raw(_encoder.encode(request.sampling)),
+            request.max_tokens,
+            request.seed,
+            request.stop_ids,
+            request.priority,
+            request.salt,
+            request.breakers,
+            request.task,
+            request.types,
+        )
+
+    def request(self) -> Request:
+        """As it was. Requests that ask for the same share their parameters, which nobody changes."""
+        encoded = bytes(self.sampling)
+        known = len(encoded) <= KNOWN_BYTES
+        return Request(
+            id=self.id,
+            prompt=self.prompt,
+            sampling=_known_parameters(encoded) if known else _parameters.decode(encoded),
+            max_tokens=self.max_tokens,
+            stop_ids=self.stop_ids,
+            seed=self.seed,
+            priority=self.priority,
+            salt=self.salt,
+            breakers=self.breakers,
+            task=self.task,
+            types=self.types,
+        )
 
 
 class Cancel(msgspec.Struct, tag=True):
@@ -69,6 +121,8 @@ Message = TypeVar("Message")
 _encoder = msgspec.msgpack.Encoder()
 commands: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 reports: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
+_parameters = msgspec.msgpack.Decoder(SamplingParams)
+_known_parameters = lru_cache(KNOWN)(_parameters.decode)
 
 
 def frame(message: Command | Report) -> bytearray:

@@ -48,7 +48,8 @@ class Admission:
             return admitted
         owed = self.owed()
         standing = roster.line.standing()
-        for sequence in self._ranked(standing):
+        order = standing if self._all_fit(standing, running, owed) else self._ranked(standing)
+        for sequence in order:
             if running.tokens_left <= 0 or not free_slots:
                 break
             if roster.line.num_followers >= self.most_followers:
@@ -61,6 +62,16 @@ class Admission:
                 owed += self._first_row(sequence, running, admitted)
         count_passed(standing, admitted.sequences)
         return admitted
+
+    def _all_fit(self, standing: list[Sequence], running: Advance, owed: int) -> bool:
+        """Whether all can enter at once, even with nothing in the cache and without evicting anything: then none goes first."""
+        residency = self.roster.residency
+        if len(standing) > len(residency.slots.free):
+            return False
+        tokens = sum([len(sequence.tokens) for sequence in standing])
+        blocks = tokens // residency.cache.block_size + 2 * len(standing)
+        room = residency.cache.pool.num_free - owed - self.watermark
+        return tokens <= running.tokens_left and blocks <= room
 
     def _ranked(self, standing: list[Sequence]) -> list[Sequence]:
         """The order in which to ask."""

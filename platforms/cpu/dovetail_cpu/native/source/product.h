@@ -320,7 +320,7 @@ void product(const Product& p, int64_t first, int64_t last, int64_t token_block,
   const Geometry shape = geometry(x);
   Sums* sums = reinterpret_cast<Sums*>(scratch + round_up(2 * tile_bytes(x.inputs), 64));
   const int64_t rows = p.second != nullptr ? 16 : 32;
-  const bool copy = token_blocks >= 4;
+  const bool copy = token_blocks >= (x.form == kBf16 ? 8 : 4);
   token_block *= x.terms;  // high and low terms are blocks of their own until they are put away together
   token_blocks *= x.terms;
   for (int64_t n = first; n < last; n += rows) {
