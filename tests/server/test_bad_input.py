@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from dovetail.server.errors import BodyTooLarge
-from dovetail.server.limits import MAX_COMMAS, read_json
+from dovetail.server.limits import MAX_VALUES, read_json
 from dovetail.text.template import ChatTemplate
 from starlette.requests import Request
 
@@ -331,9 +331,10 @@ def test_a_large_chat_is_rendered_on_a_thread_of_its_own(
     assert [thread is server._thread for thread in threads] == [True, False, False] * 2
 
 
-def test_too_many_values_are_refused_before_they_are_decoded() -> None:
+@pytest.mark.parametrize("some", [b"1,", b"[[", b'{"'])
+def test_too_many_values_are_refused_before_they_are_decoded(some: bytes) -> None:
     """Nothing is decoded, or what is refused would be that this is no JSON; the event loop runs between the parts."""
-    part = b"1," * (32 << 10)
+    part = some * (32 << 10)
     left, turns = [part] * 40, 0
 
     async def receive() -> dict[str, Any]:
@@ -357,4 +358,4 @@ def test_too_many_values_are_refused_before_they_are_decoded() -> None:
             task.cancel()
 
     asyncio.run(ask())
-    assert turns > MAX_COMMAS // len(part) and not left
+    assert turns > MAX_VALUES // len(part) and not left

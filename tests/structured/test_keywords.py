@@ -8,8 +8,11 @@ import pytest
 from dovetail.errors import InvalidParameter
 from dovetail.structured import Grammar
 from dovetail.structured.schema import ANNOTATIONS, FORMATS, IDENTITY, REFUSED
+from dovetail.structured.spelling import spelling_of
 from dovetail.structured.vocabulary import Vocabulary
 from dovetail.weights.checkpoint import open_checkpoint
+from llguidance import LLTokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 OBJECT = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "boolean"}}}
 
@@ -195,14 +198,74 @@ def test_other_schemas_within_lark_are_kept_to(vocabulary):
     vocabulary.compile(Grammar("lark", f"start: %json {json.dumps(spaced)}"))
 
 
-def test_texts_that_are_tags_of_the_model_are_refused(vocabulary):
-    tag = next(text for text in vocabulary.tags if text.startswith("<"))
-    schemas = [{"enum": ["x", f"a{tag}"]}, {"properties": {tag: {"const": {"b": [tag]}}}}]
-    for grammar in (
-        Grammar("choice", json.dumps([f"a {tag} b"])),
-        *(Grammar("json_schema", json.dumps(schema)) for schema in schemas),
-        Grammar("lark", f"start: %json {json.dumps(schemas[0])}"),
-    ):
+def texts_with(tag: str):
+    """Grammars that force a tag's text, and what they force; a tag without quotes is the token itself."""
+    escaped = "".join(f"\\{c}" if c in "|[]" else c for c in tag)
+    yield Grammar("choice", json.dumps([f"a {tag} b"])), f"a {tag} b"
+    yield Grammar("regex", f"a{escaped} b"), f"a{tag} b"
+    yield Grammar("lark", f'start: "a {tag}" "b"'), f"a {tag}b"
+    yield Grammar("gbnf", f'root ::= "a {tag}"'), f"a {tag}"
+    yield Grammar("json_schema", json.dumps({"const": f"a{tag}"})), f'"a{tag}"'
+    schema = {
+        "type": "object",
+        "properties": {tag: {"const": 1}},
+        "required": [tag],
+        "additionalProperties": False,
+    }
+    yield Grammar("json_schema", json.dumps(schema), ""), f'{{"{tag}":1}}'
+    schema = {"const": tag, "x-guidance": {"whitespace_flexible": False}}
+    yield Grammar("lark", f"start: %json {json.dumps(schema)}"), f'"{tag}"'
+
+
+def followed(vocabulary: Vocabulary, grammar: Grammar) -> list[int]:
+    """A reply's tokens: what is forced, and else the lowest id there is."""
+    matcher, said = vocabulary.matcher(grammar), []
+    for _ in range(100):
+        mask = int.from_bytes(matcher.compute_bitmask(), "little")
+        if mask >> vocabulary.end & 1:
+            break
+        said.append((mask & -mask).bit_length() - 1)
+        assert matcher.consume_token(said[-1]), matcher.get_error()
+        forced = matcher.compute_ff_tokens()
+        assert matcher.consume_tokens(forced), matcher.get_error()
+        said += forced
+    return said
+
+
+def test_texts_that_read_like_tags_of_the_model_are_spelled(vocabulary):
+    tokenizer = Tokenizer.from_file(str(open_checkpoint("demo").tokenizer_file))
+    for tag in (text for text in vocabulary.tags if text.startswith("<")):
+        for grammar, text in texts_with(tag):
+            said = followed(vocabulary, grammar)
+            assert tokenizer.decode(said, skip_special_tokens=False) == text
+            assert vocabulary.tags[tag] not in said
+        token = Grammar("lark", f'start: "a" {tag} "b"')
+        assert vocabulary.tags[tag] in followed(vocabulary, token)
+
+
+def test_they_are_refused_where_the_tokenizer_would_make_tags_of_them():
+    letters = {letter: at for at, letter in enumerate('▁abcdefghij{}:"1')}
+    octets = {f"<0x{byte:02X}>": len(letters) + byte for byte in range(256)}
+    backend = Tokenizer(models.BPE(vocab=letters | octets, merges=[], byte_fallback=True))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    backend.add_special_tokens(["<|end|>"])
+    vocabulary = Vocabulary(backend, backend.get_vocab_size())
+    for grammar, _ in texts_with("<|end|>"):
         with pytest.raises(InvalidParameter, match="stands for no text"):
             vocabulary.compile(grammar)
-    vocabulary.compile(Grammar("json_schema", json.dumps({"enum": [f"a{tag[:-1]}"]})))
+    vocabulary.compile(Grammar("lark", 'start: "a" <|end|> "b"'))
+    vocabulary.compile(Grammar("choice", '["<|end|"]'))
+
+
+def test_ids_are_spelled_as_llguidance_reads_them():
+    """Which takes the file of the tokenizer itself, and longer."""
+    backend = Tokenizer.from_file(str(open_checkpoint("demo").tokenizer_file))
+    ours = spelling_of(backend, 2048)
+    theirs = LLTokenizer(backend.to_str(), n_vocab=2048)
+    assert ours.plain and ours.end == 2048
+    for token in range(2048):
+        assert ours.tokens.decode_bytes([token]) == theirs.decode_bytes([token])
+        assert ours.tokens.is_special_token(token) == theirs.is_special_token(token)
+    for text in ("a word", '{"a": [1, -2.5e3]}', "\n\n  é中😀\t", "don't  "):
+        assert ours.tokens.tokenize_str(text) == theirs.tokenize_str(text)

@@ -1,13 +1,17 @@
-"""Texts that a grammar may force: a choice, the values and names that a JSON schema gives."""
+"""Texts that a grammar may force: a choice, the values and names that a JSON schema gives, what Lark and a regex quote."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from .grammar import Grammar
 from .source import SCHEMA
+
+QUOTED = re.compile(r'"((?:\\.|[^"\\\n])*)"|/((?:\\.|[^/\\\n])+)/')
+ESCAPED = re.compile(r"\\(.)")
 
 
 def literals(grammar: Grammar) -> Iterator[str]:
@@ -16,7 +20,11 @@ def literals(grammar: Grammar) -> Iterator[str]:
         yield from json.loads(grammar.text)
     elif grammar.kind == "json_schema":
         yield from _given(json.loads(grammar.text))
-    elif grammar.kind == "lark":
+    elif grammar.kind == "regex":
+        yield ESCAPED.sub(r"\1", grammar.text)
+    elif grammar.kind in ("lark", "gbnf"):
+        for quoted in QUOTED.finditer(grammar.text):
+            yield ESCAPED.sub(r"\1", quoted[1] or quoted[2] or "")
         for found in SCHEMA.finditer(grammar.text):
             yield from _given(json.JSONDecoder().raw_decode(grammar.text, found.end())[0])
 

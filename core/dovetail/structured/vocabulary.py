@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import threading
 from collections import OrderedDict
@@ -17,8 +16,8 @@ from dovetail.errors import InvalidParameter
 from .grammar import Grammar
 from .literals import literals
 from .source import source_of
+from .spelling import spelling_of
 
-END = "<|end of the grammar|>"
 MAX_CACHED = 256
 MAX_CACHED_BYTES = 8 << 20
 LIMITS: dict[str, Any] = {
@@ -43,7 +42,8 @@ class Vocabulary:
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, size: int) -> None:
         self.size = size
-        self._tokens, self.end = _with_end(tokenizer, size)
+        spelling = spelling_of(tokenizer, size)
+        self._tokens, self.end, self._plain = spelling.tokens, spelling.end, spelling.plain
         self.tags = {
             token.content: token_id
             for token_id, token in tokenizer.get_added_tokens_decoder().items()
@@ -86,7 +86,9 @@ class Vocabulary:
         return made
 
     def _check_literals(self, grammar: Grammar) -> None:
-        """Raise for a text that a tokenizer makes a tag of: the tag is no text, so nothing could be drawn for it."""
+        """Raise for a text that the tokenizer makes a tag of: the tag is no text, so nothing could be drawn for it."""
+        if self._plain:
+            return
         for text in literals(grammar):
             if (found := self._apart.search(text)) is not None:
                 raise InvalidParameter(
@@ -115,47 +117,3 @@ def reason(matcher: llguidance.LLMatcher) -> str:
     """Why a matcher cannot go on, in one line."""
     error: str = matcher.get_error()
     return " ".join(error.replace("<non-verbose/>", "").split())[:1000]
-
-
-def _with_end(tokenizer: tokenizers.Tokenizer, size: int) -> tuple[llguidance.LLTokenizer, int]:
-    """llguidance's tokenizer, and the id after the last that stands for the end: which ids end a reply the request says.
-
-    Byte-level tokenizers and those with byte fallback it reads itself; of others it is told the bytes.
-    """
-    vocab = tokenizer.get_vocab(with_added_tokens=True)
-    end = max(vocab.values(), default=-1) + 1
-    width = max(size, end + 1)
-    if end == len(vocab):
-        copy = tokenizers.Tokenizer.from_str(tokenizer.to_str())
-        copy.add_special_tokens([END])
-        if copy.token_to_id(END) == end:
-            with contextlib.suppress(ValueError):
-                return llguidance.LLTokenizer(copy.to_str(), n_vocab=width, eos_token=[end]), end
-    wrapped = llguidance.TokenizerWrapper(_Spelled(tokenizer, vocab, end, width))
-    return llguidance.LLTokenizer(wrapped, eos_token=[end]), end
-
-
-class _Spelled:
-    """A tokenizer whose tokens are told as bytes, for those that neither spell bytes nor fall back to them."""
-
-    bos_token_id = None
-
-    def __init__(
-        self, tokenizer: tokenizers.Tokenizer, vocab: dict[str, int], end: int, width: int
-    ) -> None:
-        added = tokenizer.get_added_tokens_decoder()
-        self._tokenizer = tokenizer
-        self.eos_token_id = end
-        self.special_token_ids = [*(i for i, token in added.items() if token.special), end]
-        special = set(self.special_token_ids)
-        self.tokens = [b""] * width
-        for name, token in vocab.items():
-            text = name if token in special else name.replace("▁", " ")
-            self.tokens[token] = text.encode()
-        self.tokens[end] = END.encode()
-
-    def __call__(self, text: str | bytes) -> list[int]:
-        if isinstance(text, bytes):
-            text = text.decode()
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
