@@ -1,12 +1,12 @@
-"""Decoding beside busy neighbours: milliseconds per step with 0, 1, 2, ... busy loops on the same cores.
+"""Decoding beside busy neighbours: mean milliseconds per step with 0, 1, 2, ... busy loops on the same cores.
 
     python ci/bench/neighbours.py [--weights int8] [--layers 24] [--steps 40] [--rows 1]
 
 The shape is Qwen2.5-0.5B's with random weights. "dovetail" is the CPU platform as it is: threads that the system may
-move, and that sleep when they wait. "pinned" is the same model compiled with OpenVINO's threads bound to one core each, the
-baseline. A fair share of two cores between one stream and n busy loops would take a step (2 + n) / 2 times as long for
-n up to 2, so a ratio near that is in proportion; a ratio far beyond it is a collapse: threads wait for one that does
-not run.
+move, that take work from each other, and that sleep when they wait. "openvino" is the same model run by OpenVINO,
+"pinned" with its threads bound to one core each. A fair share of two cores between one stream and n busy loops would take
+a step (2 + n) / 2 times as long, so a ratio near that is in proportion; a ratio far beyond it is a collapse: threads wait
+for one that does not run.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def pinned(*arguments: object) -> dict[str, str | int | bool]:
 
 
 def measure(bench: Bench, rows: int, steps: int) -> tuple[float, float]:
-    """Median and slowest step, in milliseconds."""
+    """Mean and slowest step, in milliseconds."""
     taken = [second * 1e3 for second in itertools.islice(decode(bench, rows, steps + 3), 3, None)]
-    return statistics.median(taken), max(taken)
+    return statistics.fmean(taken), max(taken)
 
 
-def loaded(device: Device, given: argparse.Namespace, *, pin: bool) -> Bench:
+def loaded(device: Device, given: argparse.Namespace, name: str) -> Bench:
     graph = make_graph(device, given.layers, None, given.weights)
-    if not pin:
+    if name != "pinned":
         return load(device, graph, given.rows)
     with mock.patch.object(cpu_model, "compile_settings", pinned):
         return load(device, graph, given.rows)
@@ -70,21 +70,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rows", type=int, default=1)
     given = parser.parse_args()
-    device = open_device(select("cpu"))
     cores = len(os.sched_getaffinity(0))
-    print(f"{'':10}{'neighbours':>11}{'median ms':>11}{'slowest ms':>12}{'ratio':>7}{'fair':>6}")
-    for name, pin in (("dovetail", False), ("pinned", True)):
-        bench = loaded(device, given, pin=pin)
+    print(f"{'':10}{'neighbours':>11}{'mean ms':>11}{'slowest ms':>12}{'ratio':>7}{'fair':>6}")
+    for name, kernels in (("dovetail", "auto"), ("openvino", "openvino"), ("pinned", "openvino")):
+        device = open_device(select("cpu"), {"kernels": kernels})
+        bench = loaded(device, given, name)
         alone = 0.0
-        for count in range(cores + 1):
+        for count in range(cores + 2):
             with neighbours(count):
-                median, slowest = measure(bench, given.rows, given.steps)
-            alone = alone or median
+                mean, slowest = measure(bench, given.rows, given.steps)
+            alone = alone or mean
             fair = (cores + count) / cores
             print(
-                f"{name:10}{count:>11}{median:>11.1f}{slowest:>12.1f}{median / alone:>7.2f}{fair:>6.2f}"
+                f"{name:10}{count:>11}{mean:>11.1f}{slowest:>12.1f}{mean / alone:>7.2f}{fair:>6.2f}"
             )
         bench.model.close()
+        device.close()
 
 
 if __name__ == "__main__":

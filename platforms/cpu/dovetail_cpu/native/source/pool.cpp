@@ -1,12 +1,32 @@
 #include "pool.h"
 
 #include <immintrin.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 namespace dovetail {
 
 namespace {
-constexpr int kSpins = 1000;  // about 40 us
+
+constexpr uint64_t kSpin = 100'000;  // ticks: about 40 us
+
+// std::atomic's own wait gives its turn away some times before it sleeps, and a turn given away is not given back.
+void sleep_while(std::atomic<uint32_t>& word, uint32_t value) {
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
 }
+
+void wake(std::atomic<uint32_t>& word) { syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT32_MAX, nullptr, nullptr, 0); }
+
+// Whether something came true within the time that one spins for it.
+template <typename True>
+bool spin_until(True&& true_now) {
+  for (const uint64_t start = __rdtsc(); !true_now(); _mm_pause())
+    if (__rdtsc() - start > kSpin) return false;
+  return true;
+}
+
+}  // namespace
 
 Pool::Pool(int threads, void (*enter)(), void (*leave)()) : enter_(enter), leave_(leave) {
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
@@ -24,7 +44,7 @@ void Pool::end() { leave_(); }
 
 void Pool::announce() {
   signal_.fetch_add(1);
-  if (asleep_.load() > 0) signal_.notify_all();
+  if (asleep_.load() > 0) wake(signal_);
 }
 
 // A task of the phase at hand, if one is left. The fields of a phase change only when none of its tasks is left, so
@@ -38,7 +58,7 @@ bool Pool::claim_one(int thread) {
     void* context = context_.load(std::memory_order_relaxed);
     if (!next_.compare_exchange_weak(next, next + 1, std::memory_order_acq_rel)) continue;
     task(context, index, thread);
-    finished_.fetch_add(1, std::memory_order_acq_rel);
+    if (finished_.fetch_add(1) + 1 == count_.load() && leader_asleep_.exchange(0) != 0) wake(leader_asleep_);
     return true;
   }
 }
@@ -60,12 +80,11 @@ void Pool::run(int64_t count, Task task, void* context) {
   announce();
   while (claim_one(0)) {
   }
-  for (int spins = 0; finished_.load(std::memory_order_acquire) < count; ++spins) {
-    if (spins < kSpins) {
-      _mm_pause();
-    } else {
-      std::this_thread::yield();
-    }
+  auto finished = [&] { return finished_.load() >= count; };
+  while (!spin_until(finished)) {
+    leader_asleep_.store(1);
+    if (!finished()) sleep_while(leader_asleep_, 1);
+    leader_asleep_.store(0);
   }
 }
 
@@ -79,16 +98,11 @@ void Pool::work(int thread) {
     }
     while (claim_one(thread)) {
     }
-    int spins = 0;
-    while (signal_.load() == seen && spins < kSpins) {
-      _mm_pause();
-      ++spins;
-    }
-    if (spins < kSpins) continue;
+    if (spin_until([&] { return signal_.load() != seen; })) continue;
     leave_();  // a thread without tiles costs less to switch to
     entered = false;
     asleep_.fetch_add(1);
-    signal_.wait(seen);
+    sleep_while(signal_, seen);
     asleep_.fetch_sub(1);
   }
 }

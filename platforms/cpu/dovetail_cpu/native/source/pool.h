@@ -1,7 +1,8 @@
 // A few threads that share out the tasks of one phase after another.
 //
 // Tasks are claimed one by one, so a thread that its neighbours keep from running leaves its share to the others: the
-// leader waits only for tasks that were begun. Between phases threads spin for some tens of microseconds and then sleep.
+// leader waits only for tasks that were begun. Threads that wait spin for some tens of microseconds and then sleep: who
+// sleeps while another one is kept from running is let run beside it later.
 
 #pragma once
 
@@ -49,6 +50,7 @@ class Pool {
   std::atomic<void*> context_{nullptr};
   alignas(64) std::atomic<int64_t> finished_{0};
   alignas(64) std::atomic<uint32_t> signal_{0};
+  std::atomic<uint32_t> leader_asleep_{0};
   std::atomic<int> asleep_{0};
   std::atomic<bool> stop_{false};
 };
