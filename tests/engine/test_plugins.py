@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint
 import pytest
 from dovetail.errors import ConfigError, ContractMismatch, PlatformBroken, PlatformNotFound
 from dovetail.platform import Device, DeviceInfo, Platform
-from dovetail.plugins import GROUP, discover, select
+from dovetail.plugins import GROUP, choices, discover, select
 
 
 class Good(Platform):
@@ -45,6 +45,14 @@ class Absent(Good):
         return [DeviceInfo(id="0", description="chip", unavailable="no driver")]
 
 
+class Emulator(Good):
+    name = "emulator"
+    rank = 200
+
+    def probe(self) -> list[DeviceInfo]:
+        return [DeviceInfo(id=str(n), description="stands for it", emulated=True) for n in (0, 1)]
+
+
 class OldContract(Good):
     name = "old"
     contract = 0
@@ -64,7 +72,16 @@ class NotAPlatform:
 @pytest.fixture
 def point(monkeypatch: pytest.MonkeyPatch):
     module = types.ModuleType("plugins_under_test")
-    for made in (Good, Better, OnlyWhenNamed, Absent, OldContract, ProbeRaises, NotAPlatform):
+    for made in (
+        Good,
+        Better,
+        OnlyWhenNamed,
+        Absent,
+        Emulator,
+        OldContract,
+        ProbeRaises,
+        NotAPlatform,
+    ):
         setattr(module, made.__name__, made)
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
@@ -152,3 +169,21 @@ def test_two_plugins_of_one_name_are_both_refused(point):
     assert [entry.platform for entry in found] == [None, None]
     with pytest.raises(PlatformBroken, match="several distributions"):
         select("good", found)
+
+
+def test_several_devices_make_a_mesh(point):
+    found = discover([point("good", "Good"), point("better", "Better"), point("absent", "Absent")])
+    assert str(choices(None, found, members=2)[0]) == "better:1,2"
+    assert str(choices("good", found, members=2)[0]) == "good:1,2"
+    assert str(choices("good:2,1", found)[0]) == "good:2,1"
+    for spec, members in ((None, 3), ("good", 3), ("good:1", 2), ("good:1,1", 2)):
+        with pytest.raises(ConfigError, match="--tensor-parallel-size"):
+            choices(spec, found, members=members)
+
+
+def test_an_emulated_device_is_taken_only_by_its_name(point):
+    found = discover([point("good", "Good"), point("emulator", "Emulator")])
+    assert str(select(None, found)) == "good:1"
+    assert str(select("emulator:1", found)) == "emulator:1"
+    with pytest.raises(PlatformBroken, match="emulated, only when named"):
+        select("emulator", found)
