@@ -50,6 +50,13 @@ class NodeWeights:
         weight: F32 = self._shared["host", name]
         return weight
 
+    def once(self, role: str, what: str, make: Callable[[], Array]) -> Array:
+        """What `make` returns, made for the first node that asks for it of this weight."""
+        key = (f"own {what}", self.node.weights[role])
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
+
     def array(self, role: str) -> Array:
         """The weight as f32 on the device, whatever its form."""
         name = self.node.weights[role]
