@@ -6,6 +6,8 @@ batches     checking what an engine hands to a program
 runner      graphs executed node by node on a table of kernels: slots, cache, copies, checks, steps
 packing     weights of every form, unpacked on the host
 tuning      parameters of kernels as data
+torch       any device that torch has: kernels in plain torch, steps in flight, sampling on the device, captured steps
+mesh        devices that are one process each
 compiled    compiled kernels on disk
 scaffold    what `dovetail plugin new` writes
 reference   the `reference` platform: every op in plain NumPy, the definition the others are held to

@@ -72,7 +72,7 @@ class FullBlocksAreFinal(PagedCache):
         for group in range(len(self._layers)):
             blocks, offsets = step.places(group)
             known = np.array([(group, block) in self._full for block in blocks.tolist()], np.bool_)
-            for array in self._arrays(group):
+            for array in self.group_arrays(group):
                 at = blocks[known], offsets[known]
                 self._kept.append((array, *at, array[at].copy()))
             ends = blocks[offsets == step.block_size - 1].tolist()

@@ -63,6 +63,8 @@ class Trusting(Calls):
 class CopyModel(KernelModel):
     """A model of the reference platform, made of the parts of its device."""
 
+    _state: ModelState
+
     def __init__(self, state: ModelState, parts: Parts) -> None:
         super().__init__(state, checked=False)
         self._parts = parts

@@ -67,7 +67,7 @@ class PaddingAttended(KernelProgram):
         end = int(batch.past[-1] + batch.row_starts[-1] - batch.row_starts[-2])
         for group, table in enumerate(batch.tables):
             for place in range(end - 1, max(end - 1 - short, -1), -1):
-                for array in cache._arrays(group):
+                for array in cache.group_arrays(group):
                     array[table[-1, place // size], place % size] = 0
         return pending
 

@@ -19,18 +19,21 @@ from .device import KernelDevice, KernelModel
 from .host import NumpyBackend, host_memory
 from .kernel import Kernel, NodeWeights, revisions
 from .program import KernelPending, KernelProgram
+from .state import GraphState, ModelState
 
 __all__ = [
     "FINISHED",
     "NUMPY_TYPES",
     "Backend",
     "Event",
+    "GraphState",
     "Kernel",
     "KernelDevice",
     "KernelModel",
     "KernelPending",
     "KernelProgram",
     "Layer",
+    "ModelState",
     "NodeWeights",
     "NumpyBackend",
     "PagedCache",

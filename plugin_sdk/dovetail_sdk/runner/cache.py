@@ -112,13 +112,13 @@ class PagedCache:
 
     def arrays(self) -> list[Array]:
         """Every array of the cache."""
-        return [array for group in range(len(self._layers)) for array in self._arrays(group)]
+        return [array for group in range(len(self._layers)) for array in self.group_arrays(group)]
 
     def copy(self, group: int, sources: I32, targets: I32) -> None:
         """Copy whole blocks, all layers."""
         if not sources.size:
             return
-        for array in self._arrays(group):
+        for array in self.group_arrays(group):
             self._backend.copy(array, sources, targets)
         if self._written is not None:
             self._written[group][targets] = self._written[group][sources]
@@ -140,7 +140,7 @@ class PagedCache:
     def read_blocks(self, group: int, blocks: I32, out: NDArray[np.uint8]) -> None:
         """Blocks into out [len(blocks), block bytes]: all layers' keys, then all layers' values."""
         start = 0
-        for array in self._arrays(group):
+        for array in self.group_arrays(group):
             part = np.ascontiguousarray(self._backend.take(array, blocks)).view(np.uint8)
             part = part.reshape(len(blocks), -1)
             out[:, start : start + part.shape[1]] = part
@@ -153,7 +153,7 @@ class PagedCache:
         widths = [description.key_width, description.value_width]
         start = 0
         for array, width in zip(
-            self._arrays(group), np.repeat(widths, len(description.layers)), strict=True
+            self.group_arrays(group), np.repeat(widths, len(description.layers)), strict=True
         ):
             size = int(np.prod(lead[1:])) * int(width) * form.itemsize
             part = np.ascontiguousarray(data[:, start : start + size]).view(form)
@@ -162,7 +162,8 @@ class PagedCache:
         if self._written is not None:
             self._written[group][blocks] = True
 
-    def _arrays(self, group: int) -> list[Array]:
+    def group_arrays(self, group: int) -> list[Array]:
+        """All layers' keys, then all layers' values."""
         layers = self._layers[group]
         return [layer.keys for layer in layers] + [layer.values for layer in layers]
 

@@ -10,7 +10,7 @@ from dovetail.graph import OPS, Graph, Node
 from dovetail.platform import WeightSource
 
 from .backend import Array, Backend
-from .cache import PagedCache, Step
+from .cache import PagedCache
 from .kernel import Kernel, NodeWeights
 
 
@@ -39,7 +39,9 @@ def calls(
     shared: dict[tuple[str, str], Array] = {}
     made = []
     for node in graph.nodes:
-        kernel = kernels[node.op]
+        kernel, reason = kernels[node.op].fitting(node, graph)
+        if kernel is None:
+            raise ValueError(f"{node.name} was refused: {reason}")
         packed = kernel.pack(NodeWeights(node, graph, source, backend, shared))
         dead = (name for name in {*node.inputs, *node.outputs} - kept)
         made.append(
@@ -60,12 +62,13 @@ def run_graph(
     steps: list[Call],
     inputs: dict[str, Array],
     cache: PagedCache,
-    step: Step,
+    step: Any,
     backend: Backend,
 ) -> dict[str, Array]:
     """Values of the graph's outputs by the name of the output.
 
     inputs  the graph's, by name, on the device
+    step    what layered kernels are told: a Step, or a platform's own
     """
     values = {name: inputs[name] for name in graph.inputs}
     for call in steps:

@@ -29,10 +29,10 @@ from dovetail_sdk.batches import check_blocks
 
 from .backend import Backend
 from .cache import PagedCache, block_bytes
-from .call import calls
+from .call import Call, calls
 from .kernel import Kernel, revisions
 from .program import KernelProgram
-from .state import ModelState
+from .state import GraphState, ModelState
 
 BLOCK_TRANSFER = Feature("block_transfer", "supported", "the runner reads and writes whole blocks")
 
@@ -71,10 +71,8 @@ class KernelDevice(Device):
         kernel = self._kernels.get(node.op)
         if kernel is None:
             return Support(node.name, None, f"there is no kernel for op {node.op}")
-        reason = kernel.supports(node, graph)
-        if reason is not None:
-            return Support(node.name, None, f"{kernel.name}: {reason}")
-        return Support(node.name, kernel.name, kernel.note)
+        fitting, reason = kernel.fitting(node, graph)
+        return Support(node.name, fitting.name if fitting else None, reason)
 
     def load(self, graph: Graph, weights: WeightSource) -> LoadedModel:
         """Every kernel packs its weights. Raises OutOfMemory."""
@@ -82,6 +80,10 @@ class KernelDevice(Device):
             steps = calls(graph, weights, self._kernels, self._backend)
         except MemoryError as error:
             raise OutOfMemory(f"the weights of {graph.name} do not fit: {error}") from None
+        return self._model(graph, steps)
+
+    def _model(self, graph: Graph, steps: list[Call]) -> LoadedModel:
+        """A model whose kernels have their weights."""
         return KernelModel(ModelState(graph, steps, self._backend), checked=self._checked)
 
     def close(self) -> None:
@@ -93,7 +95,7 @@ class KernelModel(LoadedModel):
 
     block_format = ""
 
-    def __init__(self, state: ModelState, *, checked: bool) -> None:
+    def __init__(self, state: GraphState, *, checked: bool) -> None:
         self._state, self._checked = state, checked
 
     def block_bytes(self, layout: KVLayout) -> tuple[int, ...]:
@@ -112,6 +114,7 @@ class KernelModel(LoadedModel):
         self.block_format = f"numpy {layout.form} S={layout.block_size} layers K V"
 
     def compile(self, shape: Shape) -> Program:
+        assert isinstance(self._state, ModelState)
         return KernelProgram(self._state, shape)
 
     def copy_blocks(self, group: int, sources: I32, targets: I32) -> None:

@@ -86,6 +86,7 @@ class Kernel:
     pack      called once per node at load; what it returns replaces or joins the keyword arguments above
     revision  of the op that was implemented
     note      why this kernel, for people
+    otherwise takes the nodes that `supports` refuses
     """
 
     name: str
@@ -94,6 +95,18 @@ class Kernel:
     pack: Callable[[NodeWeights], Mapping[str, Any]] = f32_arrays
     revision: int = 1
     note: str = ""
+    otherwise: Kernel | None = None
+
+    def fitting(self, node: Node, graph: Graph) -> tuple[Kernel | None, str]:
+        """The kernel that runs a node and why, or None and why not."""
+        refused = self.supports(node, graph)
+        if refused is None:
+            return self, self.note
+        refused = f"{self.name}: {refused}"
+        if self.otherwise is None:
+            return None, refused
+        found, reason = self.otherwise.fitting(node, graph)
+        return found, f"{refused}; {reason}".removesuffix("; ")
 
 
 def revisions(kernels: Mapping[str, Kernel]) -> dict[str, int]:

@@ -14,20 +14,19 @@ from .cache import PagedCache
 from .call import Call
 
 
-class ModelState:
-    """A graph whose kernels have their weights, the tokens of its slots, and the cache.
+class GraphState:
+    """A graph whose kernels have their weights, what was called on it, and the cache.
 
-    paged  None before the cache is allocated, and after the model is closed
+    vocab_size  width of the logits, 0 if there are none
+    paged       None before the cache is allocated, and after the model is closed
     """
 
     def __init__(self, graph: Graph, steps: list[Call], backend: Backend) -> None:
         self.graph = graph
         self.steps = steps
         self.backend = backend
-        vocab_size = _width(graph, "logits")
-        self.registers = Registers()
-        self.calls = Calls(_vocabulary(graph) or vocab_size)
-        self.sampler = HostSampler(vocab_size)
+        self.vocab_size = _width(graph, "logits")
+        self.calls = Calls(_vocabulary(graph) or self.vocab_size)
         self.paged: PagedCache | None = None
         if not graph.cache:
             self.paged = PagedCache(backend, KVLayout(1, "f32", ()), ())
@@ -46,7 +45,16 @@ class ModelState:
             if "T" in value.shape
         ]
         step = 8 * shape.tokens * max(widths, default=0)
-        return 4 * (step + 2 * shape.outputs * self.sampler.vocab_size)
+        return 4 * (step + 2 * shape.outputs * self.vocab_size)
+
+
+class ModelState(GraphState):
+    """With the tokens of its slots and the sampler on the host."""
+
+    def __init__(self, graph: Graph, steps: list[Call], backend: Backend) -> None:
+        super().__init__(graph, steps, backend)
+        self.registers = Registers()
+        self.sampler = HostSampler(self.vocab_size)
 
 
 def _width(graph: Graph, output: str) -> int:

@@ -9,7 +9,7 @@ name (`over`). Everything is issued and nothing waited for but by Pending.wait a
     staging.py    a step's numbers in one copy
     step.py       DeviceStep: what cached kernels are told
     inputs.py     a Batch as a graph's inputs, exact or padded to a bucket
-    capture.py    captured work, and the buckets
+    capture.py    captured work, and the buckets; lint.py whether work can be captured
     program.py    issuing steps
     registers.py  the token that each slot sampled last
     sampler.py    sampling on the device; draw.py and philox.py what it computes

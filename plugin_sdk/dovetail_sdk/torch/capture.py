@@ -72,7 +72,7 @@ class CudaCapture(Capture):
         self._pool: Any = torch.cuda.graph_pool_handle()
 
     def capture(self, work: Work) -> Captured:
-        side = torch.cuda.Stream(self._device)
+        side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(side):
             work()

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from dovetail.graph import Graph, Node
-
-from dovetail_sdk.runner import Kernel, NodeWeights
+from dovetail_sdk.runner import Kernel
 
 
 def either(first: Kernel, otherwise: Kernel) -> Kernel:
-    """The first where it supports a node, else the other: decided per node when its weights are packed."""
-
-    def pack(weights: NodeWeights) -> Mapping[str, Any]:
-        taken = first if first.supports(weights.node, weights.graph) is None else otherwise
-        return {"run": taken.call, **taken.pack(weights)}
-
-    def call(*inputs: Any, run: Callable[..., Any], **arguments: Any) -> Any:
-        return run(*inputs, **arguments)
-
-    def supports(node: Node, graph: Graph) -> str | None:
-        if first.supports(node, graph) is None:
-            return None
-        return otherwise.supports(node, graph)
-
-    name = f"{first.name}, else {otherwise.name}"
-    return replace(first, name=name, call=call, supports=supports, pack=pack)
+    """The first where it supports a node, else the other."""
+    return replace(first, otherwise=otherwise)
 
 
 def over(own: Mapping[str, Kernel], plain: Mapping[str, Kernel]) -> dict[str, Kernel]:

@@ -15,7 +15,7 @@ _WORD = 0xFFFFFFFF
 
 def philox4x32(counter: tuple[Tensor, Tensor], key: tuple[Tensor, Tensor]) -> list[Tensor]:
     """Ten rounds for counters (c0, c1, 0, 0). Words are in i64, which products overflow to the same bits."""
-    c0, c1 = torch.broadcast_tensors(*counter)
+    c0, c1 = torch.broadcast_tensors(*counter)  # type: ignore[no-untyped-call]
     c2 = c3 = torch.zeros_like(c0)
     k0, k1 = key
     for _ in range(10):

@@ -8,7 +8,7 @@ import numpy as np
 from dovetail.graph import Graph
 from dovetail.platform import I32, Shape
 
-from dovetail_sdk.runner import ModelState
+from dovetail_sdk.runner import GraphState
 from dovetail_sdk.runner.call import Call
 
 from .backend import TorchBackend
@@ -22,7 +22,7 @@ MOST_CAPTURED = 512
 """Rows of the largest step that is captured; larger ones keep the device busy while they are launched."""
 
 
-class TorchState(ModelState):
+class TorchState(GraphState):
     """A graph whose kernels have their weights, with everything that lives on the device.
 
     capture  None: nothing is captured
@@ -44,8 +44,8 @@ class TorchState(ModelState):
         self.capture, self.lock = capture, threading.RLock()
         self.most_captured = MOST_CAPTURED
         self.staging = Staging(backend.queue, device)
-        self.device_registers = DeviceRegisters(device)
-        self.device_sampler = DeviceSampler(backend.queue, self.staging, sampling)
+        self.registers = DeviceRegisters(device)
+        self.sampler = DeviceSampler(backend.queue, self.staging, sampling)
 
     def copy_blocks(self, group: int, sources: I32, targets: I32) -> None:
         """Copy whole blocks of a group, all layers, after what was issued before."""
@@ -64,5 +64,5 @@ class TorchState(ModelState):
             if "T" in value.shape
         ]
         step = shape.tokens * max(widths, default=0) * (4 * item + 3 * 4)
-        logits = shape.outputs * self.sampler.vocab_size
+        logits = shape.outputs * self.vocab_size
         return step + 4 * 4 * logits + 16 * 8 * min(logits, 1 << 23)

@@ -71,8 +71,7 @@ class DeviceStep:
 
     def _places(self, group: int) -> tuple[torch.Tensor, torch.Tensor]:
         if self.host is not None:
-            blocks, offsets = self.host.places(group)
-            both = self.upload(np.stack([blocks, offsets]).astype(np.int32))
+            both = self.upload(np.stack(self.host.places(group)).astype(np.int32))
             return both[0], both[1]
         place = self.past  # of the one token that each row has
         columns = (place // self.block_size).long()[:, None]

@@ -83,7 +83,7 @@ def tanh(x: Tensor) -> Tensor:
 
 def split(x: Tensor, *, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
     """Consecutive pieces of the last axis, as views: [*, W] -> one [*, size] per size."""
-    return tuple(x.split(sizes, dim=-1))
+    return torch.split(x, list(sizes), dim=-1)
 
 
 def reshape(x: Tensor, *, shape: tuple[int, ...]) -> Tensor:
