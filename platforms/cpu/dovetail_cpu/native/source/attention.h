@@ -87,13 +87,13 @@ inline F soften(float* scores, int64_t keys, Running& run, uint8_t* weights) {
   for (int64_t k = 0; k < keys; k += 4)
     for (int i = 0; i < 4; ++i) top[i] = _mm512_max_ps(top[i], load(scores + 16 * (k + i)));
   const F largest = _mm512_max_ps(_mm512_max_ps(top[0], top[1]), _mm512_max_ps(top[2], top[3]));
-  // a column that sees nothing yet keeps -inf, whose differences would be NaN
-  const F base = _mm512_max_ps(largest, spread(-1e30f));
+  // far above what is hidden: a column that sees nothing yet gets no weights
+  const F base = _mm512_max_ps(largest, spread(-1e29f));
   const F fade = exp2(_mm512_sub_ps(run.largest, base));
   F sum = _mm512_setzero_ps(), more = _mm512_setzero_ps();
   for (int64_t k = 0; k < keys; k += 2) {
-    const F low = exp2(_mm512_sub_ps(load(scores + 16 * k), base));
-    const F high = exp2(_mm512_sub_ps(load(scores + 16 * k + 16), base));
+    const F low = exp2_roughly(_mm512_sub_ps(load(scores + 16 * k), base));
+    const F high = exp2_roughly(_mm512_sub_ps(load(scores + 16 * k + 16), base));
     sum = _mm512_add_ps(sum, low);
     more = _mm512_add_ps(more, high);
     _mm512_storeu_si512(weights + 32 * k, pairs_bf16(low, high));
@@ -103,14 +103,16 @@ inline F soften(float* scores, int64_t keys, Running& run, uint8_t* weights) {
   return fade;
 }
 
-// Keys outside of what each column may see get -inf.
+constexpr float kHidden = -1e30f;  // finite: differences are taken
+
+// Keys outside of what each column may see are hidden.
 inline void mask(const Attention& a, Z positions, int64_t from, int64_t keys, float* scores) {
   const Z oldest = _mm512_sub_epi32(positions, _mm512_set1_epi32(static_cast<int>(a.window)));
   for (int64_t k = 0; k < keys; ++k) {
     const Z here = _mm512_set1_epi32(static_cast<int>(from + k));
     __mmask16 hidden = _mm512_cmpgt_epi32_mask(here, positions);
     if (a.window > 0) hidden |= _mm512_cmple_epi32_mask(here, oldest);
-    store(scores + 16 * k, _mm512_mask_mov_ps(load(scores + 16 * k), hidden, spread(-INFINITY)));
+    store(scores + 16 * k, _mm512_mask_mov_ps(load(scores + 16 * k), hidden, spread(kHidden)));
   }
 }
 
@@ -199,6 +201,12 @@ inline void put_columns(const Attention& a, int64_t row, int64_t kv_head, int64_
   }
 }
 
+}  // namespace
+
+#include "attention_tiles.h"
+
+namespace {
+
 // Columns column to column + 16 of a row's queries under one key head.
 void attend(const Attention& a, int64_t row, int64_t kv_head, int64_t column, uint8_t* scratch) {
   const Widths w = widths(a);
@@ -209,16 +217,22 @@ void attend(const Attention& a, int64_t row, int64_t kv_head, int64_t column, ui
   for (int64_t c = 0; c < 16; ++c) at[c] = static_cast<int32_t>(a.past[row] + (column + least(c, columns - 1)) / share);
   const Z positions = _mm512_load_si512(at);
 
-  uint8_t* queries = scratch;                                     // [D / 32] tiles
-  float* scores = reinterpret_cast<float*>(queries + w.key / 32 * kTile);  // [128][16]
+  uint8_t* queries = scratch;                                              // [D / 32] tiles
+  float* sums = reinterpret_cast<float*>(queries + w.key / 32 * kTile);    // [Dv][16]
+  float* scores = sums + w.value * 16;                                     // [128][16]
   uint8_t* weights = reinterpret_cast<uint8_t*>(scores + kKeys * 16);      // [64][16] pairs
-  float* sums = reinterpret_cast<float*>(weights + kKeys * 32);            // [Dv][16]
   pack_queries(a, row, kv_head, column, columns, a.scale * 1.44269504f, queries);
-  std::memset(sums, 0, static_cast<size_t>(w.value) * 64);
 
   const int32_t* table = a.table + a.table_starts[row];
-  Running run{spread(-INFINITY), _mm512_setzero_ps()};
   const int64_t start = a.window > 0 ? most(0, oldest - a.window + 1) / kBlock * kBlock : 0;
+#ifdef DOVETAIL_AMX
+  if (w.key == 64 && w.value == 64) {
+    const F sum = attend_tiles(a, w, table, kv_head, start, oldest, newest, positions, queries, sums, reinterpret_cast<uint8_t*>(scores));
+    return put_columns(a, row, kv_head, column, columns, sum, sums);
+  }
+#endif
+  std::memset(sums, 0, static_cast<size_t>(w.value) * 64);
+  Running run{spread(-INFINITY), _mm512_setzero_ps()};
   for (int64_t from = start; from <= newest; from += kKeys) {
     const int64_t blocks = least(kKeys / kBlock, newest / kBlock - from / kBlock + 1), keys = blocks * kBlock;
     score(a, w, table + from / kBlock, kv_head, blocks, queries, scores);

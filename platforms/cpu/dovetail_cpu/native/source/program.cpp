@@ -15,7 +15,7 @@ namespace {
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 constexpr int64_t kLargePage = 2 << 20;  // bytes; a tile's rows of a wide array each lie in a page of 4 KiB of their own
-constexpr int64_t kResident = 1 << 20;  // bytes of packed tokens that stay in a core's second-level cache
+constexpr int64_t kResident = 1400 << 10;  // bytes of packed tokens that stay in a core's second-level cache
 
 }  // namespace
 
@@ -214,8 +214,9 @@ void Program::product(const Step& s) {
   }
   const int64_t blocks = (x.tokens + kLanes - 1) / kLanes;
   const int64_t block_bytes = x.padded * kLanes * (x.form == kBf16 ? 2 : x.terms);
-  const int64_t at_once = x.rows ? blocks : std::clamp<int64_t>(kResident / block_bytes / 2 * 2, 2, 128 / x.terms);
-  const int64_t tasks = starts[parts], chunks = (blocks + at_once - 1) / at_once;
+  const int64_t most_at_once = x.rows ? blocks : std::clamp<int64_t>(kResident / block_bytes / 2 * 2, 2, 128 / x.terms);
+  const int64_t tasks = starts[parts], chunks = (blocks + most_at_once - 1) / most_at_once;
+  const int64_t at_once = x.rows ? blocks : round_up((blocks + chunks - 1) / chunks, 2);
   const bool peaks = in_.peaked >= 0 && parts == 1 && x.tokens == in_.num_outputs && values_[static_cast<size_t>(s.out[0])].slot == -1 - in_.peaked;
   if (peaks) {
     peak_values_.resize(static_cast<size_t>(tasks * x.tokens));

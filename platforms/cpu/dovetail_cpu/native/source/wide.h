@@ -133,7 +133,7 @@ void wide(const Product& p, int64_t first, int64_t last, int64_t token_block, in
   const int64_t pairs = (token_blocks + each - 1) / each, pieces = (steps + kWideSteps - 1) / kWideSteps;
   const int64_t piece = (steps + pieces - 1) / pieces, rows = E == kPlain ? 32 : 16;
   const Matrix& other = E == kPlain ? *p.weight : *p.second;
-  const int64_t apart = E == kPlain ? 16 : 0, lines = (16 * x.inputs / 64 + pairs - 1) / pairs;
+  const int64_t apart = E == kPlain ? 16 : 0, lines = (16 * x.inputs / 64 + pairs * pieces - 1) / (pairs * pieces);
   const bool copy = !spread_rows(*p.weight) || !spread_rows(other);
   int32_t* sums = reinterpret_cast<int32_t*>(scratch + round_up(2 * tile_bytes(x.inputs), 64));
   RowTile tiles[2][2];  // of this round and, whose last pair is not put away yet, of the one before
@@ -147,8 +147,10 @@ void wide(const Product& p, int64_t first, int64_t last, int64_t token_block, in
         const uint8_t* tokens = x.data + (token_block * x.terms + 2 * j) * bytes;
         const int64_t blocks = least(each, token_blocks - j * each);
         Ahead ahead{};
-        if (to == steps && n + rows < last)
-          ahead = {{p.weight->data + (n + rows) * x.inputs + j * lines * 64, other.data + (n + rows + apart) * x.inputs + j * lines * 64}, lines};
+        if (n + rows < last) {
+          const int64_t at = (n + rows) * x.inputs + (from / piece * pairs + j) * lines * 64;
+          ahead = {{p.weight->data + at, other.data + at + apart * x.inputs}, lines};
+        }
         int32_t* c = sums + (pieces > 1 ? j : j & 1) * 1024;
         pair_steps<E>(tile, tokens, blocks * x.terms == 2 ? tokens + bytes : tokens, from, to, c, rest, ahead);
         if (to == steps) rest = {&p, tile, c, token_block + j * each, blocks, 0, blocks * (E == kPlain ? count : 16)};
