@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+VERSIONS = "import sys; from importlib.metadata import version as v; print(*(f'{n} {v(n)}' for n in sys.argv[1:]), flush=True)"
 PLACES = {**os.environ, "DOVETAIL_TEST_KEY": "sk-clients"}
 
 
@@ -61,10 +62,12 @@ def passes(client: Client, url: str, directory: Path) -> bool:
     python = str(directory / "bin/python")
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     test = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / client.test)]
+    names = [re.split(r"[\[<>=]", required)[0] for required in client.requires]
+    told = [python, "-c", VERSIONS, *names]
     places = {k: v for k, v in PLACES.items() if k != "PYTHONPATH"} | {"DOVETAIL_TEST_URL": url}
     return all(
         subprocess.run(command, cwd=ROOT, env=places).returncode == 0
-        for command in ([*install, "pytest", *client.requires], test)
+        for command in ([*install, "pytest", *client.requires], told, test)
     )
 
 
@@ -73,7 +76,7 @@ def run(clients: Sequence[Client]) -> int:
     failed = []
     with serving() as url:
         for client in clients:
-            print(f"{client.name}: {', '.join(client.requires)}", flush=True)
+            print(f"{client.name}:", flush=True)
             with tempfile.TemporaryDirectory(prefix="client-") as directory:
                 if not passes(client, url, Path(directory)):
                     failed.append(client.name)

@@ -104,6 +104,30 @@ def test_a_stop_string_ends_the_reply(client: openai.OpenAI, stream: bool) -> No
     assert kept.choices[0].message.content == shown + stop
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_might_have_begun_a_stop_string_is_told_at_the_end(
+    client: openai.OpenAI, stream: bool
+) -> None:
+    text = ask(client, max_tokens=64).choices[0].message.content
+    got = ask(client, max_tokens=64, stop=[text[-3:] + "never seen"], stream=stream)
+    if stream:
+        assert "".join(c.choices[0].delta.content or "" for c in got) == text
+    else:
+        assert got.choices[0].message.content == text
+
+
+def test_no_chunk_holds_half_a_character(client: openai.OpenAI) -> None:
+    text = "é中😀 " * 4
+    options: dict[str, Any] = {"max_tokens": 200, "extra_body": {"guided_choice": [text]}}
+    reply = ask(
+        client, logprobs=True, **options
+    )  # so that no token is forced, and each comes by itself
+    assert reply.usage.completion_tokens > len(text) and reply.choices[0].message.content == text
+    chunks = ask(client, logprobs=True, stream=True, **options)
+    pieces = [chunk.choices[0].delta.content or "" for chunk in chunks]
+    assert "".join(pieces) == text and not any("\ufffd" in piece for piece in pieces)
+
+
 def test_stop_token_ids(client: openai.OpenAI) -> None:
     body = {"stop_token_ids": list(range(512))}
     reply = ask(client, extra_body=body)

@@ -139,3 +139,15 @@ def test_links_lead_somewhere(page: Path):
         target for target in LINK.findall(page.read_text()) if not (page.parent / target).exists()
     ]
     assert not missing
+
+
+def test_tests_that_are_named_are_there():
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"`(test_\w+)`", page.read_text())
+        if not (page.parent / name).exists()
+    }
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    there = set(re.findall(r"^(?:async )?def (test_\w+)\(", sources, re.MULTILINE))
+    assert named and not named - there
