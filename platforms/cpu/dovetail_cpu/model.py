@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-import numpy as np
 import openvino as ov
 from dovetail.errors import CacheLost, OutOfMemory, PlatformError
 from dovetail.graph import Graph
@@ -17,47 +16,41 @@ from dovetail.platform import (
     I32,
     Batch,
     KVLayout,
-    LoadedModel,
     Pending,
     Program,
-    Ready,
     Shape,
-    Ticket,
 )
-from dovetail_sdk.registers import Registers
 from dovetail_sdk.sampling import HostSampler
-from numpy.typing import NDArray
 
 from . import cost
 from .cache import BlockCache
 from .feed import Feed, Limits
+from .held import HeldModel, check_block_size
 from .lower import Lowered
 from .lowering import group_widths
-from .paged import BLOCK_SIZE, TYPES, BlockShapes, block_widths, cache_shapes
+from .paged import TYPES, BlockShapes, block_widths, cache_shapes
 from .settings import Settings, compile_settings
 from .step import CpuPending, Lane
 from .trial import trial
 
 
-class CpuModel(LoadedModel):
-    """A graph on OpenVINO; also a BlockTransfer."""
+class CpuModel(HeldModel):
+    """A graph on OpenVINO."""
+
+    _made_by = "openvino-2026.4"
 
     def __init__(self, core: ov.Core, graph: Graph, lowered: Lowered, settings: Settings) -> None:
-        self._graph = graph
+        super().__init__(graph)
         self._settings = settings
         self._sampler = make_sampler(graph)
-        self._registers = Registers()
         self._core = core
         self._lowered: Lowered | None = lowered
         self._compiled: ov.CompiledModel | None = None
         self._form = ""
-        self._cache: BlockCache | None = None
         self._tensors: dict[str, ov.Tensor] = {}
         self._lanes: list[Lane] = []
         self._turn = 0
         self._packed = False
-        self._running: CpuPending | None = None
-        self._vocabulary = cost.embedding_rows(graph)
 
     # -------------------------------------------------------------------------------------------- cache
 
@@ -84,35 +77,13 @@ class CpuModel(LoadedModel):
         self._tensors = make_tensors(self._cache, layout, shapes)
         self._lanes = [self._lane(), self._lane()]
 
-    def copy_blocks(self, group: int, sources: I32, targets: I32) -> None:
-        self._settle()
-        self._blocks().copy(group, sources, targets)
-
     @property
-    def block_format(self) -> str:
-        groups = ";".join(
-            f"{len(group.layers)}x{group.kv_heads}x{group.key_width}+{group.value_width}"
-            for group in self._graph.cache
-        )
-        return f"openvino-2026.4 {self._form} {BLOCK_SIZE} {groups}"
-
-    def read_blocks(self, group: int, blocks: I32, out: NDArray[np.uint8]) -> Ticket[None]:
-        self._settle()
-        self._blocks().read(group, blocks, out)
-        return Ready(None)
-
-    def write_blocks(self, group: int, blocks: I32, data: NDArray[np.uint8]) -> Ticket[None]:
-        self._settle()
-        self._blocks().write(group, blocks, data)
-        return Ready(None)
+    def _cache_form(self) -> str:
+        return self._form
 
     def _shapes(self, layout: KVLayout) -> tuple[BlockShapes, ...]:
         """Block shapes per group; raises PlatformError where the layout cannot be had."""
-        if layout.block_size != BLOCK_SIZE:
-            raise PlatformError(
-                f"the cpu platform pages in blocks of {BLOCK_SIZE} tokens, not {layout.block_size}; "
-                f"use --block-size {BLOCK_SIZE}"
-            )
+        check_block_size(layout)
         found = []
         for widths in group_widths(self._graph):
             tried = trial(widths, self._graph.dtype, layout.form)
@@ -133,11 +104,6 @@ class CpuModel(LoadedModel):
                         f"OpenVINO pages layer {layer} as {found}, and {pair} was expected"
                     )
 
-    def _blocks(self) -> BlockCache:
-        if self._cache is None:
-            raise CacheLost("the model has no cache; allocate one first")
-        return self._cache
-
     # -------------------------------------------------------------------------------------------- steps
 
     def compile(self, shape: Shape) -> Program:
@@ -148,17 +114,11 @@ class CpuModel(LoadedModel):
         self._packed = True
         return CpuProgram(self._run, shape)
 
-    def _run(self, batch: Batch) -> Pending:
-        """Start a step; waits for the one before."""
-        self._settle()
-        for group, copies in enumerate(batch.copies):
-            if copies.size:
-                self._blocks().copy(group, copies[:, 0], copies[:, 1])
+    def _start(self, batch: Batch, tokens: I32) -> CpuPending:
         lane = self._lanes[self._turn]
         self._turn ^= 1
-        lane.start(batch, self._registers.resolve(batch.tokens), self._limits())
-        self._running = CpuPending(lane.request, self._sampler, self._registers)
-        return self._running
+        lane.start(batch, tokens, self._limits())
+        return CpuPending(lane.request, self._sampler, self._registers)
 
     def close(self) -> None:
         with contextlib.suppress(CacheLost):  # the step's owner is told; closing never raises
@@ -168,12 +128,6 @@ class CpuModel(LoadedModel):
         self._compiled = None  # before the memory it reads
         self._cache = None
         self._lowered = None
-
-    def _settle(self) -> None:
-        """Wait for the step in flight: host code is about to touch what it uses."""
-        if self._running is not None:
-            running, self._running = self._running, None
-            running.wait()
 
     def _limits(self) -> Limits:
         return Limits(self._vocabulary, self._cache.num_blocks if self._cache else ())

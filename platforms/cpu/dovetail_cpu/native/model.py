@@ -16,7 +16,6 @@ from dovetail.platform import (
     Batch,
     KVLayout,
     LateEdits,
-    LoadedModel,
     Pending,
     Program,
     Ready,
@@ -28,11 +27,11 @@ from dovetail.platform import (
 )
 from dovetail_sdk.registers import Registers
 from dovetail_sdk.sampling import HostSampler, Peaks
-from numpy.typing import NDArray
 
 from dovetail_cpu import cost, measured
 from dovetail_cpu.cache import BlockCache, check_blocks
 from dovetail_cpu.feed import check_tokens, flat_table
+from dovetail_cpu.held import HeldModel, check_block_size
 from dovetail_cpu.paged import BLOCK_SIZE
 from dovetail_cpu.settings import Settings
 
@@ -42,23 +41,22 @@ from .lower import lower
 from .support import CACHE_FORM
 
 
-class NativeModel(LoadedModel):
-    """A graph on the kernel library; also a BlockTransfer."""
+class NativeModel(HeldModel):
+    """A graph on the kernel library."""
+
+    _made_by = "dovetail-cpu-1"
+    _cache_form = CACHE_FORM
 
     def __init__(
         self, library: Library, graph: Graph, weights: WeightSource, settings: Settings
     ) -> None:
-        self._graph = graph
+        super().__init__(graph)
         steps = lower(graph, weights, terms=terms(settings))
         layers = max((layer for group in graph.cache for layer in group.layers), default=-1) + 1
         self._engine: Engine | None = Engine(library, steps, layers, settings.threads)
         self._sampler = sampler_of(graph)
-        self._registers = Registers()
-        self._vocabulary = cost.embedding_rows(graph)
-        self._cache: BlockCache | None = None
         self._results: list[Results] = [Results(graph), Results(graph)]
         self._turn = 0
-        self._running: NativePending | None = None
 
     # -------------------------------------------------------------------------------------------- cache
 
@@ -79,44 +77,13 @@ class NativeModel(LoadedModel):
         for layer, (keys, values) in self._cache.layers.items():
             engine.set_layer(layer, keys, values)
 
-    def copy_blocks(self, group: int, sources: I32, targets: I32) -> None:
-        self._settle()
-        self._blocks().copy(group, sources, targets)
-
-    @property
-    def block_format(self) -> str:
-        groups = ";".join(
-            f"{len(group.layers)}x{group.kv_heads}x{group.key_width}+{group.value_width}"
-            for group in self._graph.cache
-        )
-        return f"dovetail-cpu-1 {CACHE_FORM} {BLOCK_SIZE} {groups}"
-
-    def read_blocks(self, group: int, blocks: I32, out: NDArray[np.uint8]) -> Ticket[None]:
-        self._settle()
-        self._blocks().read(group, blocks, out)
-        return Ready(None)
-
-    def write_blocks(self, group: int, blocks: I32, data: NDArray[np.uint8]) -> Ticket[None]:
-        self._settle()
-        self._blocks().write(group, blocks, data)
-        return Ready(None)
-
     def _check_layout(self, layout: KVLayout) -> None:
-        if layout.block_size != BLOCK_SIZE:
-            raise PlatformError(
-                f"the cpu platform pages in blocks of {BLOCK_SIZE} tokens, not {layout.block_size}; "
-                f"use --block-size {BLOCK_SIZE}"
-            )
+        check_block_size(layout)
         if layout.form != CACHE_FORM:
             raise PlatformError(
                 f"the cpu platform's kernels keep a {CACHE_FORM} cache, not {layout.form}; "
                 f"use --kv-cache-dtype {CACHE_FORM}"
             )
-
-    def _blocks(self) -> BlockCache:
-        if self._cache is None:
-            raise CacheLost("the model has no cache; allocate one first")
-        return self._cache
 
     # -------------------------------------------------------------------------------------------- steps
 
@@ -126,14 +93,6 @@ class NativeModel(LoadedModel):
         for batch in cost.warm_up_batches(self._graph, shape):
             self._start(batch, batch.tokens).wait()
         return NativeProgram(self, shape)
-
-    def _run(self, batch: Batch) -> Pending:
-        """Start a step; waits for the one before."""
-        self._settle()
-        for group, copies in enumerate(batch.copies):
-            if copies.size:
-                self._blocks().copy(group, copies[:, 0], copies[:, 1])
-        return self._start(batch, self._registers.resolve(batch.tokens))
 
     def _start(self, batch: Batch, tokens: I32) -> NativePending:
         counts = self._blocks().num_blocks if self._graph.cache else ()
@@ -149,8 +108,7 @@ class NativeModel(LoadedModel):
             peaks, peaked = Peaks.of(len(batch.outputs)), list(results).index("logits")
         engine = self._open()
         engine.start(batch, tokens, tuple(results.values()), peaks, peaked or 0)
-        self._running = NativePending(engine, results, peaks, self._sampler, self._registers)
-        return self._running
+        return NativePending(engine, results, peaks, self._sampler, self._registers)
 
     def close(self) -> None:
         with contextlib.suppress(CacheLost):
@@ -164,11 +122,6 @@ class NativeModel(LoadedModel):
         """Give the cache back; steps need another one."""
         self._settle()
         self._cache = None
-
-    def _settle(self) -> None:
-        if self._running is not None:
-            running, self._running = self._running, None
-            running.wait()
 
     def _open(self) -> Engine:
         if self._engine is None:
@@ -253,7 +206,7 @@ class NativePending(Pending):
 def terms(settings: Settings) -> dict[str, int]:
     """Terms of int8 that an activation is split into, by the kind of the weights it meets."""
     kinds = ("int8_channel", "int4_group")
-    return {kind: measured.rule(kind).terms[settings.precision] for kind in kinds}
+    return {kind: measured.terms(kind, settings.precision) for kind in kinds}
 
 
 def block_widths(group: CacheGroup) -> tuple[int, int]:

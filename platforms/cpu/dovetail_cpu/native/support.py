@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dovetail.graph import Graph, Node
 
-from dovetail_cpu import cost, measured
-
 from .bindings import ACTIVATION
 from .library import Library, find
 from .lower import OPS
@@ -22,26 +20,10 @@ def usable(graph: Graph) -> Library | str:
         return library
     if graph.dtype != "bf16":
         return f"the kernels compute in bf16, and {graph.dtype} was asked for"
-    if reason := _slower(graph):
-        return reason
     for node in graph.nodes:
         if reason := _refuse(graph, node):
             return f"{reason} (node {node.name})"
     return library
-
-
-def _slower(graph: Graph) -> str | None:
-    """Why OpenVINO is to run a graph that the kernels could run, by what was measured; None if they are."""
-    kinds = {weight.form.kind for weight in graph.weights.values()}
-    for kind in sorted(kinds - {"dense"}) or ["dense"]:
-        rule = measured.rule(kind)
-        size = cost.packed_weight_bytes(graph)
-        if rule.most_bytes is not None and size > rule.most_bytes:
-            return (
-                f"{kind} matrices of {size / 1e6:.0f} MB, and above {rule.most_bytes / 1e6:.0f} MB "
-                "OpenVINO was measured to be faster"
-            )
-    return None
 
 
 def _refuse(graph: Graph, node: Node) -> str | None:
