@@ -33,6 +33,10 @@ class EngineConfig:
     target_inter_token_ms   how long running streams may wait for a token while prompts are computed beside them: steps
                             take as many prompt tokens as fit, by what steps were seen to cost; 0 is no target
     kv_cache_memory         bytes for cache blocks
+    kv_cache_host_memory    bytes of host memory for blocks that the cache has no room for; None: none, or what --kv-cache-disk
+                            needs on the way
+    kv_cache_disk           directory for blocks that host memory has no room for, and the bytes it may hold; they outlive the
+                            engine
     block_size              tokens per cache block
     enable_prefix_caching   reuse computed prefixes
     seed                    of requests that bring none: None draws a fresh one each time
@@ -58,6 +62,8 @@ class EngineConfig:
     max_num_batched_tokens: int | None = None
     target_inter_token_ms: float = 350.0
     kv_cache_memory: int | None = None
+    kv_cache_host_memory: int | None = None
+    kv_cache_disk: tuple[str, int] | None = None
     block_size: int | None = None
     enable_prefix_caching: bool = True
     seed: int | None = None

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from dovetail.cli.dispatch import COMMANDS
 from dovetail.cli.main import main
+from dovetail.cli.options import ENGINE, LOG_LEVEL, SERVER
 
 DOVETAIL = [sys.executable, "-m", "dovetail.cli.main"]
 NULL = ["--platform", "null"]
@@ -33,6 +34,19 @@ def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
         shown = capsys.readouterr().out
         assert end.value.code == 0 and len(shown.splitlines()) <= SCREEN
         assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_help_all_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = []
+    for flag in ("--help", "--help-all"):
+        with pytest.raises(SystemExit) as end:
+            main(["serve", flag])
+        assert end.value.code == 0
+        shown.append(capsys.readouterr().out)
+    short, whole = (set(re.findall(r"^  (--[a-z-]+)", text, re.M)) for text in shown)
+    assert whole == {option.flag for option in (*SERVER, *ENGINE, LOG_LEVEL)} | {"--config"}
+    hidden = {option.flag for option in (*SERVER, *ENGINE) if option.rare}
+    assert hidden and short == whole - hidden and "--help-all" in shown[0]
 
 
 @pytest.mark.parametrize(

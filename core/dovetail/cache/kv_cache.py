@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 
+from .below import Below
 from .block_pool import BlockPool
 from .prefix_tree import Key, Match, Node, PrefixTree
 
@@ -13,12 +14,15 @@ class KVCache:
 
     Whoever holds a node's block holds its parent's too, and owners release back to front; so the least recently used
     cached block is always a leaf.
+
+    below  where evicted blocks go and come back from, if there is such a place
     """
 
     def __init__(self, num_blocks: int, block_size: int) -> None:
         self.block_size = block_size
+        self.below: Below | None = None
         self.tree = PrefixTree(block_size)
-        self.pool = BlockPool(num_blocks, self.tree.remove)
+        self.pool = BlockPool(num_blocks, self._evict)
 
     @property
     def available(self) -> int:
@@ -62,6 +66,8 @@ class KVCache:
         node = self.tree.insert(parent, key, block)
         if node.block == block:
             self.pool.publish(block)
+            if self.below is not None:
+                self.below.published(node)
         return node
 
     def publish_tail(self, parent: Node, key: Key, block: int) -> None:
@@ -69,9 +75,33 @@ class KVCache:
         if key and not self.tree.has_prefix(parent, key):
             self.publish(parent, key, block)
 
+    def restore(self, node: Node, tokens: Sequence[int], start: int, limit: int) -> list[Node]:
+        """Bring back blocks that go on from a node with tokens[start:limit]; their nodes, each held by one owner.
+
+        The caller has looked at `available` for all of them.
+        """
+        nodes: list[Node] = []
+        if self.below is None:
+            return nodes
+        for key, record in self.below.following(node, tokens, start, limit):
+            node = self.tree.insert(node, key, self.pool.take())
+            self.pool.publish(node.block)
+            self.below.arriving(node, record)
+            nodes.append(node)
+        return nodes
+
     def clear(self) -> None:
-        """Forget every cached block; blocks that are held stay published."""
+        """Forget every cached block, what is in them too; blocks that are held stay published."""
+        below, self.below = self.below, None
         self.pool.evict_cached()
+        self.below = below
+
+    def _evict(self, block: int) -> None:
+        if self.below is not None:
+            node = self.tree.node_of(block)
+            assert node is not None
+            self.below.leaving(node)
+        self.tree.remove(block)
 
     def check(self, held: Iterable[int]) -> None:
         """Assert the integrity of pool and tree. held: every block once per owner, waiting releases aside."""

@@ -19,15 +19,17 @@ class Node:
     children   key -> node
     keys       the children's keys, sorted, so that the longest partial match is a neighbour
     namespace  which root it is under
+    name       what the tiers below know it by; empty until they ask
     """
 
-    __slots__ = ("block", "children", "key", "keys", "namespace", "parent")
+    __slots__ = ("block", "children", "key", "keys", "name", "namespace", "parent")
 
     def __init__(self, block: int, parent: Node | None, key: Key, namespace: Hashable) -> None:
         self.block = block
         self.parent = parent
         self.key = key
         self.namespace = namespace
+        self.name = b""
         self.children: dict[Key, Node] = {}
         self.keys: list[Key] = []
 

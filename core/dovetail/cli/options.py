@@ -82,6 +82,14 @@ def size(text: str) -> int:
     return int(value)
 
 
+def sized_directory(text: str) -> tuple[str, int]:
+    """DIR:SIZE, a directory and the bytes it may hold."""
+    directory, _, limit = text.strip().rpartition(":")
+    if not directory.strip():
+        raise ValueError("it must be DIR:SIZE, like /var/cache/dovetail:20G")
+    return directory.strip(), size(limit)
+
+
 def truth(text: str) -> bool:
     """true or false."""
     word = text.strip().lower()
@@ -130,6 +138,7 @@ class Option:
     parse    text -> value; raises ValueError that says what it must be
     many     may be given more than once (in the environment: separated by commas)
     switch   flag without a value: what giving it means
+    rare     shown by --help-all alone
     """
 
     name: str
@@ -138,6 +147,7 @@ class Option:
     metavar: str = ""
     many: bool = False
     switch: bool | None = None
+    rare: bool = False
 
     @property
     def flag(self) -> str:
@@ -176,6 +186,7 @@ ENGINE = (
         help="seconds a plugin may take to look (10)",
         parse=seconds,
         metavar="S",
+        rare=True,
     ),
     Option(
         name="tensor_parallel_size",
@@ -221,7 +232,13 @@ ENGINE = (
         parse=filled,
         metavar="DIR",
     ),
-    Option(name="weight_cache_size", help="that it may hold: 20G", parse=size, metavar="SIZE"),
+    Option(
+        name="weight_cache_size",
+        help="that it may hold: 20G",
+        parse=size,
+        metavar="SIZE",
+        rare=True,
+    ),
     Option(name="kv_cache_dtype", help="auto, f32, bf16, u8, ...", metavar="TYPE"),
     Option(name="max_model_len", help="tokens of context", parse=between(1, MOST), metavar="N"),
     Option(name="max_num_seqs", help="sequences at once", parse=between(1, 65_536), metavar="N"),
@@ -238,6 +255,18 @@ ENGINE = (
         metavar="MS",
     ),
     Option(name="kv_cache_memory", help="for the cache: 512M, 4G", parse=size, metavar="SIZE"),
+    Option(
+        name="kv_cache_host_memory",
+        help="for prefixes the cache has no room for: 4G",
+        parse=size,
+        metavar="SIZE",
+    ),
+    Option(
+        name="kv_cache_disk",
+        help="for prefixes, kept between starts: /dir:20G",
+        parse=sized_directory,
+        metavar="DIR:SIZE",
+    ),
     Option(name="block_size", help="tokens per cache block", parse=between(1, 65_536), metavar="N"),
     Option(
         name="enable_prefix_caching",
@@ -314,12 +343,14 @@ SERVER = (
         help="seconds for a request's headers to arrive (30)",
         parse=seconds,
         metavar="S",
+        rare=True,
     ),
     Option(
         name="stall_timeout_s",
         help="seconds for a client to read what waits (60)",
         parse=seconds,
         metavar="S",
+        rare=True,
     ),
     Option(name="max_body_size", help="of a request: 32M", parse=size, metavar="SIZE"),
     Option(

@@ -24,6 +24,21 @@ class Parser(argparse.ArgumentParser):
         )
         # Not shown: who reads the help has found it.
         self.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+        self._rare: list[tuple[argparse.Action, str]] = []
+
+    def hide(self, action: argparse.Action) -> None:
+        """Leave a flag to --help-all."""
+        if not self._rare:
+            self.add_argument("--help-all", action=_HelpAll, help=argparse.SUPPRESS)
+            self.epilog = f"{self.prog} --help-all lists the settings that few need, too."
+        self._rare.append((action, action.help or ""))
+        action.help = argparse.SUPPRESS
+
+    def show_all(self) -> None:
+        """Show what was hidden."""
+        for action, text in self._rare:
+            action.help = text
+        self.epilog = None
 
     def error(self, message: str) -> NoReturn:
         """Status 2."""
@@ -41,6 +56,21 @@ class Parser(argparse.ArgumentParser):
         return [flag for action in self._actions for flag in action.option_strings]
 
 
+class _HelpAll(argparse.Action):
+    """--help-all: the help with every flag."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "nargs": 0})
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, flag: str | None = None
+    ) -> NoReturn:
+        assert isinstance(parser, Parser)
+        parser.show_all()
+        parser.print_help()
+        parser.exit()
+
+
 def add_model(parser: Parser, *, positional: bool, text: str = "") -> None:
     """MODEL, as a word of its own or as --model."""
     text = text or "directory, hub id, or demo (the default)"
@@ -53,14 +83,14 @@ def add_model(parser: Parser, *, positional: bool, text: str = "") -> None:
 def add_engine(parser: Parser) -> None:
     """Settings of the engine."""
     group = parser.add_argument_group("engine")
-    add_options(group, ENGINE)
+    add_options(group, ENGINE, parser)
     add_options(group, (LOG_LEVEL,))
     group.add_argument("--config", metavar="FILE", help="settings as TOML")
 
 
 def add_server(parser: Parser) -> None:
     """Settings of the HTTP server."""
-    add_options(parser.add_argument_group("server"), SERVER)
+    add_options(parser.add_argument_group("server"), SERVER, parser)
 
 
 def add_probing(parser: Parser) -> None:
@@ -70,26 +100,33 @@ def add_probing(parser: Parser) -> None:
     group.add_argument("--config", metavar="FILE", help="settings as TOML")
 
 
-def add_options(group: argparse._ArgumentGroup, options: Sequence[Option]) -> None:
-    """Flags of these settings."""
+def add_options(
+    group: argparse._ArgumentGroup, options: Sequence[Option], parser: Parser | None = None
+) -> None:
+    """Flags of these settings; those that few need are left to the parser's --help-all, if one is given."""
     for option in options:
-        if option.switch is not None:
-            group.add_argument(
-                option.flag,
-                dest=option.name,
-                action="store_const",
-                const=option.switch,
-                help=option.help,
-            )
-            continue
-        group.add_argument(
+        action = _add_option(group, option)
+        if parser is not None and option.rare:
+            parser.hide(action)
+
+
+def _add_option(group: argparse._ArgumentGroup, option: Option) -> argparse.Action:
+    if option.switch is not None:
+        return group.add_argument(
             option.flag,
             dest=option.name,
-            type=typed(option.parse),
-            action="append" if option.many else "store",
-            metavar=option.metavar,
+            action="store_const",
+            const=option.switch,
             help=option.help,
         )
+    return group.add_argument(
+        option.flag,
+        dest=option.name,
+        type=typed(option.parse),
+        action="append" if option.many else "store",
+        metavar=option.metavar,
+        help=option.help,
+    )
 
 
 def typed(parse: Callable[[str], Any]) -> Callable[[str], Any]:

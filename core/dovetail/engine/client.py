@@ -47,7 +47,12 @@ class EngineInfo:
 
 @dataclass(slots=True, kw_only=True)
 class EngineStats:
-    """Counters since start (total_*) and gauges as of the last step."""
+    """Counters since start (total_*) and gauges as of the last step.
+
+    blocks_host, blocks_disk   kept in the tiers below the cache
+    total_saved_blocks         that went there, and
+    total_restored_blocks      came back
+    """
 
     running: int = 0
     waiting: int = 0
@@ -58,6 +63,11 @@ class EngineStats:
     total_cached_tokens: int = 0
     total_generated_tokens: int = 0
     total_preemptions: int = 0
+    blocks_host: int = 0
+    blocks_disk: int = 0
+    total_saved_blocks: int = 0
+    total_restored_blocks: int = 0
+    total_disk_errors: int = 0
 
 
 class Stream(Protocol):

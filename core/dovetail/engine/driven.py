@@ -30,6 +30,9 @@ class Driven(Protocol):
     def step(self) -> list[Output]:
         """Compute, and what has come of it."""
 
+    def idle(self) -> bool:
+        """Do something that nobody waits for; whether there is more of it. Only while there is no work."""
+
     def stats(self) -> EngineStats:
         """Counters since start and gauges as of now."""
 

@@ -152,6 +152,9 @@ class EncoderEngine:
             token_types=_types(rows, total) if self._options.types else None,
         )
 
+    def idle(self) -> bool:
+        return False
+
     def stats(self) -> EngineStats:
         return replace(self._stats, waiting=len(self._waiting))
 

@@ -16,6 +16,7 @@ from dovetail.errors import CacheLost, DeviceLost, RequestError
 from dovetail.platform import F32, I32, LateEdits, Pending, Program, SamplingColumns, Ticket, Tokens
 from dovetail.request import FinishReason, Output, Request
 from dovetail.scheduler import Commit, Plan, Scheduler
+from dovetail.tiers import Tiers
 
 from .choosing import Choosers, Fetched
 from .client import EngineInfo, EngineStats
@@ -23,6 +24,7 @@ from .collecting import collect
 from .edits import Edits, join
 from .masks import Forced, Masks
 from .pack import SlotParameters, pack, select
+from .restoring import Restoring
 from .scores import Scores, scored_token
 from .vectors import delivered
 
@@ -69,6 +71,7 @@ class Engine:
     scheduler  who advances; it plans for one cache group, and all groups follow it
     reallocate makes a new cache after CacheLost
     masks      follows the grammars of requests
+    tiers      where blocks go that the cache has no room for
     closing    called by `close`, in order
     clock      seconds, from anywhere; the scheduler is told what each step took
     """
@@ -82,6 +85,7 @@ class Engine:
         cache_groups: int = 1,
         reallocate: Callable[[], None] = _nothing,
         masks: Masks | None = None,
+        tiers: Tiers | None = None,
         closing: Sequence[Callable[[], None]] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -94,7 +98,8 @@ class Engine:
         self._clock = clock
         self._retired = -math.inf
         self._masks = Masks(None) if masks is None else masks
-        self._closing = [self._masks.close, *closing]
+        self._restoring = Restoring(tiers, scheduler, clock)
+        self._closing = [self._masks.close, self._restoring.close, *closing]
         self._inflight: deque[_Step] = deque()
         self._depth = scheduler.steps_in_flight
         self._edits: dict[str, Edits] = {}
@@ -111,16 +116,24 @@ class Engine:
     @property
     def has_work(self) -> bool:
         """Whether a step would do anything."""
-        return (
-            bool(self._inflight or self._ready) or self._scheduler.has_work or self._masks.compiling
-        )
+        return self._busy or self._masks.compiling or bool(self._restoring.ids)
+
+    @property
+    def _busy(self) -> bool:
+        """Whether there is more to do than to wait for a grammar or the disk."""
+        return bool(self._inflight or self._ready) or self._scheduler.has_work
 
     def submit(self, request: Request) -> None:
         """Queue a request; one that can never fit ends with an error in the next step's outputs."""
         if request.sampling.grammar is None:
-            self._add(request)
+            self._restore(request)
         else:
             self._masks.begin(request)
+
+    def _restore(self, request: Request) -> None:
+        """Queue a request, after what of its prompt is on disk has been read."""
+        if not self._restoring.begin(request):
+            self._add(request)
 
     def _add(self, request: Request) -> None:
         try:
@@ -134,12 +147,16 @@ class Engine:
 
     def cancel(self, request_id: str) -> None:
         """End a request; nothing happens if it has ended or never was."""
-        if self._masks.abandon(request_id) or self._scheduler.cancel(request_id):
+        if (
+            self._masks.abandon(request_id)
+            or self._restoring.abandon(request_id)
+            or self._scheduler.cancel(request_id)
+        ):
             self._end(Output(request_id, finish=FinishReason.CANCELLED))
 
     def cancel_all(self) -> None:
         """End every request."""
-        for request_id in self._masks.compiling_ids:
+        for request_id in [*self._masks.compiling_ids, *self._restoring.ids]:
             self.cancel(request_id)
         for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
             self.cancel(sequence.request.id)
@@ -164,6 +181,8 @@ class Engine:
         running is computed again; anything else it raises ends the engine, and so does a cache that is lost over and over.
         """
         self._add_compiled()
+        for request in self._restoring.ready(block=not (self._busy or self._masks.compiling)):
+            self._add(request)
         outputs, self._ready = self._ready, []
         try:
             self._advance(outputs)
@@ -173,10 +192,10 @@ class Engine:
 
     def _add_compiled(self) -> None:
         """Queue the requests whose grammars are compiled; if there is nothing else to do, wait for one."""
-        idle = not (self._inflight or self._ready or self._scheduler.has_work)
+        idle = not (self._busy or self._restoring.ids)
         for request, error in self._masks.compiled(block=idle):
             if error is None:
-                self._add(request)
+                self._restore(request)
             else:
                 self._end(_refused(request.id, error))
 
@@ -189,6 +208,7 @@ class Engine:
             ) from lost
         log.warning("cache=lost reason=%r running=%d", str(lost), self._scheduler.num_running)
         self._inflight.clear()
+        self._restoring.lost()
         self._scheduler.reset()
         self._reallocate()
 
@@ -204,6 +224,7 @@ class Engine:
         batch, rows, columns = pack(plan, self._parameters)
         batch.tables *= self._cache_groups  # one id names a block in every group
         batch.copies *= self._cache_groups
+        self._restoring.move()
         started = self._clock()
         pending = self._program.run(batch)
         fetched = self._choosers.fetch(pending, rows, plan.drawing)
@@ -348,12 +369,20 @@ class Engine:
                         row.sampled or int(np.searchsorted(step.plan.sampling, row.index)) in ready
                     )
 
+    def idle(self) -> bool:
+        """Do something that nobody waits for; whether there is more of it. Only while there is no work."""
+        try:
+            return self._restoring.idle()
+        except CacheLost as lost:
+            self._recover(lost)
+            return False
+
     # ------------------------------------------------------------------------------------------------ how it is
 
     def stats(self) -> EngineStats:
         """Counters since start and gauges as of now."""
         scheduler = self._scheduler
-        pool = scheduler.cache.pool
+        pool, tiers = scheduler.cache.pool, self._restoring.stats()
         return EngineStats(
             running=scheduler.num_running,
             waiting=scheduler.num_waiting,
@@ -364,6 +393,11 @@ class Engine:
             total_cached_tokens=scheduler.stats.cached_tokens,
             total_generated_tokens=self._generated,
             total_preemptions=scheduler.stats.preemptions,
+            blocks_host=tiers.host_blocks,
+            blocks_disk=tiers.disk_blocks,
+            total_saved_blocks=tiers.total_saved_blocks,
+            total_restored_blocks=tiers.total_restored_blocks,
+            total_disk_errors=tiers.total_disk_errors,
         )
 
     def close(self) -> None:

@@ -34,6 +34,7 @@ from dovetail.weights.weight_cache import WeightCache
 from .driven import Driven
 from .engine import Engine
 from .load_encoder import assemble_encoder, limits_for
+from .load_tiers import asked_for, make_tiers
 from .masks import Masks
 from .prepared import Prepared, check_columns, info_of, way_out
 from .sizing import Limits, Sizes, choose_sizes
@@ -140,6 +141,10 @@ def _assemble(
     config: EngineConfig, checkpoint: Checkpoint, prepared: Prepared, model: LoadedModel
 ) -> Driven:
     if prepared.task.whole:
+        if asked_for(config):
+            raise ConfigError(
+                f"{checkpoint.name} keeps no cache; leave out --kv-cache-host-memory and --kv-cache-disk"
+            )
         return assemble_encoder(checkpoint, prepared, model)
     with phase("compiling the model"):
         sizes, shape = _allocate(config, prepared, model)
@@ -169,6 +174,7 @@ def _assemble(
         cache_groups=len(prepared.graph.cache),
         reallocate=partial(_make_cache, model, prepared, sizes),
         masks=Masks(partial(_vocabulary, checkpoint, info.vocab_size)),
+        tiers=make_tiers(config, checkpoint, prepared, model, _layout(prepared)),
         closing=(model.close, prepared.device.close),
     )
 

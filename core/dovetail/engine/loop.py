@@ -21,7 +21,7 @@ class Port(Protocol):
 def run(engine: Driven, port: Port) -> None:
     """Serve commands until Stop arrives; what runs then ends as cancelled."""
     while True:
-        commands = port.receive(block=not engine.has_work)
+        commands = next_commands(engine, port)
         stopping = False
         for command in commands:
             if isinstance(command, Submit):
@@ -36,3 +36,13 @@ def run(engine: Driven, port: Port) -> None:
         port.send(Stepped(outputs=outputs, stats=engine.stats()))
         if stopping:
             return
+
+
+def next_commands(engine: Driven, port: Port) -> list[Command]:
+    """Those that have arrived. With nothing to do, do what nobody waits for until one arrives."""
+    while not engine.has_work:
+        more = engine.idle()
+        commands = port.receive(block=not more)
+        if commands or not more:
+            return commands
+    return port.receive(block=False)

@@ -3,6 +3,7 @@
 from .pace import Pace
 from .plan import Commit, Plan, Row, Score
 from .policy import Arrival, Policy, Priority
+from .residency import namespace
 from .roster import SchedulerStats
 from .scheduler import Scheduler
 from .sequence import Sequence, State
@@ -20,4 +21,5 @@ __all__ = [
     "Score",
     "Sequence",
     "State",
+    "namespace",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dovetail.cache import KVCache, Match
+from dovetail.request import Request
 
 from .line import Line
 from .sequence import Sequence
@@ -28,9 +29,9 @@ class Residency:
     def match(self, sequence: Sequence) -> Match:
         """What of the sequence is in the cache. At least its last token is left to compute, and all there is to score."""
         if not self.prefix_caching:
-            return Match([], self.cache.tree.root(namespace(sequence)))
-        limit = sequence.scored if sequence.scoring else len(sequence.tokens) - 1
-        match = self.cache.match(namespace(sequence), sequence.tokens, limit, sequence.matched)
+            return Match([], self.cache.tree.root(namespace(sequence.request)))
+        space, limit = namespace(sequence.request), self._limit(sequence)
+        match = self.cache.match(space, sequence.tokens, limit, sequence.matched)
         sequence.matched = match.path
         return match
 
@@ -48,9 +49,13 @@ class Residency:
         return room >= need
 
     def enter(self, sequence: Sequence, match: Match, step: int) -> tuple[int, int] | None:
-        """Give it a slot and the matched blocks. Returns the (source, target) of a copy, if one block matched in part."""
+        """Give it a slot and the matched blocks, and those that the tiers below have.
+
+        Returns the (source, target) of a copy, if one block matched in part.
+        """
         sequence.blocks = [node.block for node in match.path]
         self.cache.hold(sequence.blocks)
+        self._restore(sequence, match)
         copy = None
         if match.source is not None:
             copy = self._copy(match.source.block, step)
@@ -63,6 +68,21 @@ class Residency:
         if self.prefix_caching:
             self.line.lead(sequence)
         return copy
+
+    def _restore(self, sequence: Sequence, match: Match) -> None:
+        """Lengthen the match by what the tiers below have of it; then a match in part means nothing any more."""
+        if self.cache.below is None or not self.prefix_caching:
+            return
+        start = len(match.path) * self.cache.block_size
+        nodes = self.cache.restore(match.node, sequence.tokens, start, self._limit(sequence))
+        if nodes:
+            match.path = match.path + nodes
+            match.node, match.source, match.count = nodes[-1], None, 0
+            sequence.blocks += [node.block for node in nodes]
+
+    def _limit(self, sequence: Sequence) -> int:
+        """Tokens of it that the cache may provide."""
+        return sequence.scored if sequence.scoring else len(sequence.tokens) - 1
 
     def _copy(self, source: int, step: int) -> tuple[int, int]:
         """A block of one's own to copy into. The source is pinned until the step that copies is acknowledged."""
@@ -168,6 +188,6 @@ class Residency:
         return int(self.slots.last_step[sequence.slot])
 
 
-def namespace(sequence: Sequence) -> tuple[str, ...]:
-    """Sequences share blocks only where this is equal; adapters will be a second word."""
-    return (sequence.request.salt,)
+def namespace(request: Request) -> tuple[str, ...]:
+    """Requests share blocks only where this is equal; adapters will be a second word."""
+    return (request.salt,)

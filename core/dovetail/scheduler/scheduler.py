@@ -24,6 +24,7 @@ from dovetail.request import Request
 from .admission import Admission, Admitted
 from .advance import advance
 from .building import build_plan
+from .cost import Work
 from .line import Line
 from .pace import Pace
 from .plan import Commit, Plan
@@ -196,6 +197,12 @@ class Scheduler:
         """A step took so long: what later steps may take is decided by that."""
         if self.pace is not None:
             self.pace.observe(plan, seconds)
+
+    def prompt_seconds(self, tokens: int) -> float:
+        """What a prompt of so many tokens would take by itself; 0 as long as that is not known."""
+        if self.pace is None:
+            return 0.0
+        return self.pace.cost.seconds(Work(tokens, 1, tokens * (tokens + 1) / 2))
 
     def reset(self) -> None:
         """The cache's contents are gone: drop the plans in flight and compute every running sequence again.

@@ -158,6 +158,7 @@ class Metrics:
         yield self._gauge(
             "kv_cache_cached_perc", "Cache blocks kept for reuse", stats.blocks_cached / blocks
         )
+        yield from self._tiers(stats)
         yield from self._tokens(stats)
         yield self._counter("num_preemptions", "Preempted requests", stats.total_preemptions)
         yield self._counter("engine_steps", "Steps of the engine", stats.total_steps)
@@ -171,6 +172,21 @@ class Metrics:
         yield success
         for histogram in (self.first_token, self.between_tokens, self.whole):
             yield histogram.family(self._model)
+
+    def _tiers(self, stats: EngineStats) -> Iterable[Metric]:
+        """What lies below the cache."""
+        yield self._gauge("kv_host_blocks", "Cache blocks in host memory", stats.blocks_host)
+        yield self._gauge("kv_disk_blocks", "Cache blocks on disk", stats.blocks_disk)
+        for name, text, value in (
+            ("kv_saved_blocks", "Cache blocks copied off the device", stats.total_saved_blocks),
+            ("kv_restored_blocks", "Cache blocks copied back to it", stats.total_restored_blocks),
+            (
+                "kv_disk_errors",
+                "Reads and writes of cache blocks on disk that failed",
+                stats.total_disk_errors,
+            ),
+        ):
+            yield self._counter(name, text, value)
 
     def _tokens(self, stats: EngineStats) -> Iterable[Metric]:
         """What was answered; and what the engine did for it, n choices and tokens after a stop string included."""

@@ -1,0 +1,187 @@
+"""Engines with tiers below a cache that is much too small, on the null platform: nobody gets another token for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+
+import pytest
+from dovetail.errors import CacheLost, ConfigError
+from dovetail.request import FinishReason
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .test_engine import DEVICES, VOCABULARY, oracle, random_request, request, run
+
+EPISODES = int(os.environ.get("DOVETAIL_TEST_EPISODES", "60")) // 2
+BLOCK = 4 * 3 * 2 * 2 * 32 * 4  # tokens x TOKEN_BYTES
+
+
+def drive(engine, asked, rng, *, cancel=0.03) -> dict[str, list[int]]:
+    """Run requests that come one by one; what was delivered. Checks every one against the definition."""
+    todo, names = list(asked), sorted(one.id for one in asked)
+    delivered: dict[str, list[int]] = {name: [] for name in names}
+    finished: dict[str, FinishReason] = {}
+    while len(finished) < len(names):
+        if todo and rng.random() < 0.4:
+            engine.submit(todo.pop())
+        if rng.random() < cancel:
+            engine.cancel(rng.choice(names))
+        for output in engine.step():
+            assert output.request_id not in finished
+            delivered[output.request_id] += output.tokens
+            if output.finish is not None:
+                finished[output.request_id] = output.finish
+        if not engine.has_work and rng.random() < 0.5:
+            engine.idle()
+        engine._scheduler.check()
+    for one in asked:
+        want = oracle(one)
+        got = delivered[one.id]
+        assert got == (want[: len(got)] if finished[one.id] is FinishReason.CANCELLED else want)
+    return delivered
+
+
+def requests_of(rng: random.Random, bases: list[list[int]], room: int, tag: str):
+    return [
+        random_request(rng, f"{tag}{number}", bases, room) for number in range(rng.randint(1, 14))
+    ]
+
+
+@settings(
+    max_examples=EPISODES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    seed=st.integers(0, 2**32),
+    device=st.sampled_from(DEVICES),
+    budget=st.sampled_from([3, 16, 64]),
+    seqs=st.integers(1, 6),
+    host=st.integers(1, 60),
+    disk=st.sampled_from([0, 0, 1, 8, 400]),
+)
+def test_tokens_are_the_same_with_tiers_and_after_a_restart(
+    null_engine,
+    tmp_path_factory,
+    seed,
+    device,
+    budget,
+    seqs,
+    host,
+    disk,
+):
+    rng, room = random.Random(seed), 80
+    directory = tmp_path_factory.mktemp("kv")
+    directory.chmod(0o700)
+    bases = [[rng.randrange(VOCABULARY) for _ in range(rng.randint(20, 60))] for _ in range(3)]
+    for start in range(3):
+        engine = null_engine(
+            device,
+            num_blocks=rng.randint(20, 40),
+            max_model_len=room,
+            max_num_seqs=seqs,
+            max_num_batched_tokens=budget,
+            kv_cache_host_memory=host * BLOCK,
+            kv_cache_disk=(str(directory), disk * (BLOCK + 300)) if disk else None,
+        )
+        for wave in range(2):
+            drive(engine, requests_of(rng, bases, room, f"{start}.{wave}."), rng)
+        while engine.has_work:
+            engine.step()
+        while engine.idle():
+            pass
+        stats = engine.stats()
+        assert stats.blocks_used == 0 and stats.total_disk_errors == 0
+        assert stats.blocks_host <= host and stats.blocks_disk <= disk
+        engine.close()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_evicted_prefix_comes_back_from_host_memory(null_engine, device):
+    engine = null_engine(device, num_blocks=64, max_model_len=250, kv_cache_host_memory=400 * BLOCK)
+    first = [n * 7 % VOCABULARY for n in range(200)]
+    asked = [request("a", first, 2)]
+    asked += [
+        request(str(n), [n * (1 + k) % VOCABULARY for k in range(200)], 2) for n in (3, 11, 13)
+    ]
+    for one in asked:
+        outputs = run(engine, [one])
+        assert outputs[one.id] == (oracle(one), 0)
+    again = request("b", [*first, 5, 6], 2)
+    outputs = run(engine, [again])
+    assert outputs["b"] == (oracle(again), 200)
+    stats = engine.stats()
+    assert stats.total_restored_blocks == 50 and stats.blocks_host > 50
+    engine.close()
+
+
+@pytest.mark.parametrize("device", ["0", "ahead2", "strict3"])
+def test_a_prefix_outlives_the_engine_on_disk(null_engine, tmp_path, device):
+    given = {
+        "max_model_len": 250,
+        "kv_cache_disk": (str(tmp_path / "kv"), 1 << 24),
+    }
+    prompt = [n * 7 % VOCABULARY for n in range(203)]
+    engine = null_engine(device, **given)
+    run(engine, [request("a", prompt, 2)])
+    engine.close()  # nobody was idle: it is saved here
+    engine = null_engine(device, **given)
+    again = request("b", [*prompt, 1], 2)
+    while engine.stats().blocks_disk < 50:
+        pass  # the directory is being read
+    outputs = run(engine, [again])
+    assert outputs["b"] == (oracle(again), 200)
+    salted = dataclasses.replace(request("c", [*prompt, 1], 2), salt="another key")
+    assert run(engine, [salted])["c"] == (oracle(salted), 0)
+    engine.close()
+
+
+def test_another_model_finds_nothing(null_engine, tmp_path):
+    given = {"max_model_len": 250, "kv_cache_disk": (str(tmp_path / "kv"), 1 << 24)}
+    prompt = [n * 7 % VOCABULARY for n in range(203)]
+    engine = null_engine(**given)
+    run(engine, [request("a", prompt, 2)])
+    engine.close()
+    engine = null_engine(quantization="int8", **given)
+    while engine.stats().blocks_disk < 50:
+        pass
+    assert run(engine, [request("b", prompt, 2)])["b"][1] == 0
+    engine.close()
+
+
+def test_a_lost_cache_takes_nothing_wrong_along(null_engine):
+    engine = null_engine(num_blocks=64, max_model_len=250, kv_cache_host_memory=400 * BLOCK)
+    prompt = [n * 7 % VOCABULARY for n in range(200)]
+    run(engine, [request("a", prompt, 2)])
+    for other in (3, 11, 13):  # "a" is in host memory now
+        run(engine, [request(str(other), [other * (1 + k) % VOCABULARY for k in range(200)], 2)])
+    again = request("b", [*prompt, 9], 8)
+    engine.submit(again)
+    outputs = engine.step()
+    engine._recover(CacheLost("planted"))
+    while engine.has_work:
+        outputs += engine.step()
+    assert [token for output in outputs for token in output.tokens] == oracle(again)
+    last = request(
+        "c", [*prompt, *again.prompt[:9], 1], 4
+    )  # of which the device had more than the host
+    assert run(engine, [last])["c"][0] == oracle(last)
+    engine._recover(CacheLost("planted again"))
+    run(engine, [request("d", [5] * 40, 2)])
+    assert run(engine, [dataclasses.replace(last, id="e")])["e"][0] == oracle(last)
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kv_cache_host_memory": 100}, "one block takes"),
+        ({"kv_cache_host_memory": 1 << 20, "enable_prefix_caching": False}, "leave out one"),
+        ({"kv_cache_disk": ("/proc/nowhere/kv", 1 << 20)}, "cannot be used"),
+    ],
+)
+def test_settings_that_cannot_be_met_say_what_to_change(null_engine, given, message):
+    with pytest.raises(ConfigError, match=message):
+        null_engine(**given)
