@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from dovetail.graph import Weight
 
-from .mapping import FileMap
+from .mapping import FileMap, fetch_ahead
 from .quantise import Planes, empty_planes
 
 ALIGNMENT = 64
@@ -148,6 +148,7 @@ def open_planes(path: Path, layout: Layout) -> FileMap:
         if size != layout.size:
             raise Damaged(f"it has {size} bytes and should have {layout.size}")
         mapped = FileMap(file, size)
+        fetch_ahead(file, size)
     finally:
         os.close(file)
     data = mapped.data

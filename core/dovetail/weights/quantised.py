@@ -25,6 +25,8 @@ class QuantisedWeights:
     """Planes by weight, each computed once.
 
     Work begins with the first call of `planes`, for all weights in the order of the graph.
+
+    found  called where there is no work, because the cache has them all
     """
 
     def __init__(
@@ -33,11 +35,13 @@ class QuantisedWeights:
         quantise: Callable[[Weight], Planes],
         files: Sequence[Path],
         cache: WeightCache | None,
+        found: Callable[[], None],
     ) -> None:
         self._weights = {weight.name: weight for weight in weights}
         self._quantise = quantise
         self._files = files
         self._cache = cache
+        self._found = found
         self._lock = threading.Lock()
         self._layout: Layout | None = None
         self._writer: PlaneWriter | None = None
@@ -75,6 +79,7 @@ class QuantisedWeights:
         if self._cache is not None and self._layout is not None:
             self._mapped = self._cache.find(self._layout)
             if self._mapped is not None:
+                self._found()
                 return
             self._writer = self._cache.begin(self._layout)
             self._written = self._writer.mapped if self._writer is not None else None

@@ -108,6 +108,11 @@ class Tensors(Mapping[str, Tensor]):
         """The files that hold them."""
         return tuple(self._maps)
 
+    def scatter(self) -> None:
+        """Few of them will be read, and small ones."""
+        for mapped in self._maps.values():
+            mapped.scatter()
+
     def forget(self, *names: str) -> None:
         """Take the pages of these tensors out of memory, of all if none is named; views of them stay good."""
         for name in names:

@@ -77,7 +77,9 @@ class CheckpointSource:
         self._weights = graph.weights
         self._tensors = tensors
         quantised = [w for w in graph.weights.values() if w.form.kind != "dense"]
-        self._quantised = QuantisedWeights(quantised, self._quantise, tensors.files, cache)
+        self._quantised = QuantisedWeights(
+            quantised, self._quantise, tensors.files, cache, tensors.scatter
+        )
         total = sum(data_bytes(weight) for weight in graph.weights.values())
         self._progress = Progress("loading weights", total, show=progress)
 
