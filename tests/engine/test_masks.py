@@ -52,6 +52,21 @@ def make(demo, device: str, **settings):
     return load_engine(EngineConfig(platform=f"null:{device}", max_model_len=96, **settings), demo)
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_the_vocabulary_is_read_before_it_is_needed_if_that_is_wanted(demo, wanted):
+    engine = make(demo, "0", prepare_grammars=wanted)
+    masks = engine._masks
+    if wanted:
+        assert masks._compiler.submit(lambda: masks._vocabulary).result() is not None
+    assert (masks._vocabulary is not None) is wanted
+    engine.submit(request(1, grammar=GRAMMARS[1]))
+    outputs = []
+    while engine.has_work:
+        outputs += engine.step()
+    assert outputs[-1].finish in (FinishReason.STOP, FinishReason.LENGTH)
+    engine.close()
+
+
 def request(number: int, **changes) -> Request:
     draw = random.Random(number)
     grammar = changes.pop("grammar", GRAMMARS[number % len(GRAMMARS)])

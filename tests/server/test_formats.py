@@ -243,6 +243,14 @@ def test_a_checker_that_dies_is_replaced(server):
     assert chat(server, guided_regex="second", max_tokens=6)[0] == 200
 
 
+def test_a_checker_may_be_started_before_it_is_needed(server):
+    check = GrammarCheck(server.served.text.tokenizer.backend, 512)
+    check.prepare()
+    process = check._thread.submit(lambda: check._process).result()
+    asyncio.run(check.check(Grammar("regex", "a")))
+    assert process is not None and check._process is process
+
+
 def test_a_grammar_that_takes_too_long_is_refused(server):
     """And the next one is compiled as if nothing had been."""
     check = GrammarCheck(server.served.text.tokenizer.backend, 512, timeout_s=0.0)

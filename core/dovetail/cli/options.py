@@ -275,6 +275,12 @@ ENGINE = (
         switch=False,
     ),
     Option(
+        name="prepare_grammars",
+        help="get ready for structured output at the start, not with the first request for it",
+        parse=truth,
+        switch=True,
+    ),
+    Option(
         name="seed",
         help="of requests that bring none",
         parse=between(-(1 << 63), (1 << 64) - 1),

@@ -166,6 +166,9 @@ def _assemble(
         pace=_pace(config),
     )
     info = info_of(checkpoint, prepared, limits, num_blocks=sizes.num_blocks - 1)
+    masks = Masks(partial(_vocabulary, checkpoint, info.vocab_size))
+    if config.prepare_grammars:
+        masks.prepare()
     log.info("ready info=%s", info)
     return Engine(
         registration.Watched(program, name),
@@ -173,7 +176,7 @@ def _assemble(
         info,
         cache_groups=len(prepared.graph.cache),
         reallocate=partial(_make_cache, model, prepared, sizes),
-        masks=Masks(partial(_vocabulary, checkpoint, info.vocab_size)),
+        masks=masks,
         tiers=make_tiers(config, checkpoint, prepared, model, _layout(prepared)),
         closing=(model.close, prepared.device.close),
     )

@@ -49,7 +49,7 @@ class _Follower:
 class Masks:
     """The grammars of all requests that have one. One thread calls it.
 
-    load  reads the vocabulary; called with the first grammar, on a thread
+    load  reads the vocabulary; called by `prepare` or with the first grammar, on a thread
     """
 
     def __init__(self, load: Callable[[], Vocabulary] | None) -> None:
@@ -78,17 +78,25 @@ class Masks:
         """Requests whose grammar is."""
         return [request.id for request in self._compiling.values()]
 
+    def prepare(self) -> None:
+        """Read the vocabulary now; what is wrong with it is told to the first request that needs it."""
+        self._threads().submit(self._read)
+
     def begin(self, request: Request) -> None:
         """Compile a request's grammar; it comes out of `compiled`."""
+        self._compiling[self._threads().submit(self._compile, request)] = request
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """The thread that compiles; started, and the one that makes masks, when they are first needed."""
         if self._compiler is None:
             self._compiler = ThreadPoolExecutor(1, "dovetail-grammar")
             self._worker = ThreadPoolExecutor(1, "dovetail-masks")
             with _deep_stacks():
                 self._compiler.submit(_nothing)  # starts the thread
                 self._worker.submit(_nothing)
-        self._compiling[self._compiler.submit(self._compile, request)] = request
+        return self._compiler
 
-    def _compile(self, request: Request) -> _Follower:
+    def _read(self) -> Vocabulary:
         if self._vocabulary is None:
             if self._load is None:
                 raise DovetailError("the model has no tokenizer, so its output has no structure")
@@ -96,9 +104,12 @@ class Masks:
 
             self._pool = llguidance.LLExecutor()
             self._vocabulary = self._load()
+        return self._vocabulary
+
+    def _compile(self, request: Request) -> _Follower:
         grammar = request.sampling.grammar
         assert grammar is not None
-        follower = _Follower(request, self._vocabulary.matcher(grammar), Future())
+        follower = _Follower(request, self._read().matcher(grammar), Future())
         follower.masks.set_result(self._compute([follower]))
         return follower
 

@@ -168,6 +168,8 @@ async def _serve(
         raise
     from .app import create_app
 
+    if config.prepare_grammars and served.engine.info.task == "generate":
+        served.grammars.prepare()
     address: str = listener.getsockname()[0]
     hosts = _hosts(server, address)
     app = create_app(served, access=access, hosts=hosts, origins=server.cors_origin)

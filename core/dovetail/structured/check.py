@@ -32,7 +32,7 @@ READ_BYTES = 1 << 16
 class GrammarCheck:
     """Says of grammars whether they can be enforced, and remembers what it said. Used on the event loop.
 
-    The process starts with the first grammar and again after one that broke it.
+    The process starts with `prepare` or the first grammar, and again after one that broke it.
 
     tokenizer  of the model
     size       of its vocabulary
@@ -49,6 +49,15 @@ class GrammarCheck:
         self._process: _Process | None = None
         self._known: OrderedDict[Grammar, str | None] = OrderedDict()
         self._bytes = 0
+
+    def prepare(self) -> None:
+        """Start the process now; whatever goes wrong is told to the first request that needs it."""
+        self._thread.submit(self._started)
+
+    def _started(self) -> _Process:
+        if self._process is None:
+            self._process = _Process(self._tokenizer.to_str(), self._size)
+        return self._process
 
     async def check(self, grammar: Grammar) -> None:
         """Raise InvalidParameter, which names the field and what is wrong, if a grammar cannot be enforced."""
@@ -67,9 +76,7 @@ class GrammarCheck:
     def _ask(self, grammar: Grammar) -> str | None:
         """What is wrong with a grammar; asked again if the process had died of something else."""
         for _ in range(2):
-            if self._process is None:
-                self._process = _Process(self._tokenizer.to_str(), self._size)
-            process = self._process
+            process = self._started()
             try:
                 return process.ask(asdict(grammar), self._timeout_s)
             except TimeoutError:
