@@ -1,0 +1,184 @@
+// Attention of tiles of queries over stretches of their row's context. Softmax and sums are f32.
+//
+// A tile is some consecutive new tokens of a row and some query heads of one key head: up to M = QUERIES lines that read the
+// same keys. A long context is cut into stretches, whose results attention_join puts together. One group per tile.
+//
+// q        [T, H, D]      VALUE  rows of T are q_step apart
+// keys     [B, S, K, D]   KV     blocks of the cache; WHOLE: [T, K, D] of the step, rows k_step apart
+// values   [B, S, K, Dv]
+// table    [R, width]            blocks of each row
+// tiles    [n, 8]                row, first token, tokens, position of the first token, start and end of the stretch,
+//                                part (-1: the whole context), first token of the row (WHOLE)
+// y        [T, H, Dv]     VALUE
+// parts    [p, H, Dv + 2] f32    sums, largest score and mass of each stretch; a part is one token's
+//
+// Query i sees key j iff i - back <= j <= i + ahead. Sources: Dao 2023, algorithm 1; Dao et al. 2023 (stretches).
+
+#define STRETCH 32
+
+inline float16 load_q(__local const float *q, int d) { return vload16(0, q + d); }
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention(
+    __global const TYPE(VALUE) * q, int q_at, int q_step, __global const TYPE(KV) * keys, int k_at,
+    int k_step, __global const TYPE(KV) * values, int v_at, int v_step, __global const int *table,
+    int width, __global const int *tiles, __global TYPE(VALUE) * y, __global float *parts, int H,
+    int K, int D, int Dv, int S, int heads, float scale, float cap, int back, int ahead,
+    __local float *queries, __local float *sums, __local float *scores) {
+  __global const int *tile = tiles + 8 * get_group_id(0);
+  int row = tile[0], first = tile[1], count = tile[2], position = tile[3];
+  int start = tile[4], end = tile[5], part = tile[6], base = tile[7];
+  int per_key = H / K, chunks = (per_key + heads - 1) / heads;
+  int k = get_group_id(1) / chunks, head = k * per_key + get_group_id(1) % chunks * heads;
+  int mine = min(heads, (k + 1) * per_key - head);
+  int lines = count * mine, l = get_local_id(0);
+  int Dp = (D + 15) / 16 * 16, Vp = (Dv + 15) / 16 * 16;
+  __local float top[QUERIES], mass[QUERIES], fade[QUERIES];
+  __local long at_key[STRETCH], at_value[STRETCH];
+
+  for (int i = l; i < QUERIES * Dp; i += GROUP) {
+    int line = i / Dp, d = i % Dp;
+    size_t from = q_at + (size_t)(first + line / mine) * q_step + (head + line % mine) * D + d;
+    queries[i] = line < lines && d < D ? LOAD(VALUE, q, from) * scale : 0.0f;
+  }
+  for (int i = l; i < QUERIES * Vp; i += GROUP) sums[i] = 0.0f;
+  for (int i = l; i < QUERIES; i += GROUP) {
+    top[i] = -INFINITY;
+    mass[i] = 0.0f;
+  }
+
+  for (int from = start; from < end; from += STRETCH) {
+    int here = min(STRETCH, end - from);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int j = l; j < STRETCH; j += GROUP) {
+      int p = from + min(j, here - 1);
+#ifdef WHOLE
+      at_key[j] = k_at + (long)(base + p) * k_step + k * D;
+      at_value[j] = v_at + (long)(base + p) * v_step + k * Dv;
+#else
+      long place = (long)table[(size_t)row * width + p / S] * S + p % S;
+      at_key[j] = (place * K + k) * D;
+      at_value[j] = (place * K + k) * Dv;
+#endif
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+
+    // Scores, a key per item and four lines at a time.
+    for (int j = l; j < STRETCH; j += GROUP) {
+      __global const TYPE(KV) *key = keys + at_key[j];
+      int p = from + j;
+      for (int line = 0; line < lines; line += 4) {
+        __local const float *a = queries + line * Dp;
+        float16 s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
+        int d = 0;
+        for (; d + 16 <= D; d += 16) {
+          float16 x = LOAD16(KV, key, d);
+          s0 += x * load_q(a, d);
+          s1 += x * load_q(a, Dp + d);
+          s2 += x * load_q(a, 2 * Dp + d);
+          s3 += x * load_q(a, 3 * Dp + d);
+        }
+        float4 s = (float4)(sum16(s0), sum16(s1), sum16(s2), sum16(s3));
+        for (; d < D; d++)
+          s += LOAD(KV, key, d) * (float4)(a[d], a[Dp + d], a[2 * Dp + d], a[3 * Dp + d]);
+        float score[4] = {s.s0, s.s1, s.s2, s.s3};
+        for (int i = 0; i < 4; i++) {
+          int at = position + (line + i) / mine;
+          bool seen = j < here && p >= at - back && p <= at + ahead;
+          float value = cap > 0.0f ? tanh(score[i] / cap) * cap : score[i];
+          scores[(line + i) * STRETCH + j] = seen ? value : -INFINITY;
+        }
+      }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+
+    // Weights, a line per item.
+    for (int line = l; line < lines; line += GROUP) {
+      __local float *s = scores + line * STRETCH;
+      float16 a = vload16(0, s), b = vload16(1, s);
+      float before = top[line], now = before;
+      for (int j = 0; j < STRETCH; j++) now = s[j] > now || isnan(s[j]) ? s[j] : now;
+      bool any = now != -INFINITY;
+      float zero = any ? now : 0.0f;
+      a = exp(a - zero);
+      b = exp(b - zero);
+      vstore16(a, 0, s);
+      vstore16(b, 1, s);
+      float lost = any ? exp(before - now) : 1.0f;
+      fade[line] = lost;
+      mass[line] = mass[line] * lost + sum16(a + b);
+      top[line] = now;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+
+    // Weighted sums of values, sixteen columns of four lines per item.
+    int columns = Vp / 16, blocks = (lines + 3) / 4;
+    for (int unit = l; unit < columns * blocks; unit += GROUP) {
+      int d = unit % columns * 16, line = unit / columns * 4;
+      __local const float *w = scores + line * STRETCH;
+      __local float *sum = sums + line * Vp + d;
+      float16 s0 = vload16(0, sum) * fade[line], s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
+      if (line + 1 < lines) s1 = vload16(0, sum + Vp) * fade[line + 1];
+      if (line + 2 < lines) s2 = vload16(0, sum + 2 * Vp) * fade[line + 2];
+      if (line + 3 < lines) s3 = vload16(0, sum + 3 * Vp) * fade[line + 3];
+      for (int j = 0; j < here; j++) {
+        __global const TYPE(KV) *value = values + at_value[j];
+        float16 x;
+        if (d + 16 <= Dv) {
+          x = LOAD16(KV, value, d);
+        } else {
+          float some[16];
+          for (int i = 0; i < 16; i++) some[i] = d + i < Dv ? LOAD(KV, value, d + i) : 0.0f;
+          x = vload16(0, some);
+        }
+        s0 += x * w[j];
+        s1 += x * w[STRETCH + j];
+        s2 += x * w[2 * STRETCH + j];
+        s3 += x * w[3 * STRETCH + j];
+      }
+      vstore16(s0, 0, sum);
+      if (line + 1 < lines) vstore16(s1, 0, sum + Vp);
+      if (line + 2 < lines) vstore16(s2, 0, sum + 2 * Vp);
+      if (line + 3 < lines) vstore16(s3, 0, sum + 3 * Vp);
+    }
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+
+  for (int i = l; i < lines * Dv; i += GROUP) {
+    int line = i / Dv, d = i % Dv, token = line / mine, h = head + line % mine;
+    float sum = sums[line * Vp + d];
+    if (part < 0)
+      STORE(VALUE, y, ((size_t)(first + token) * H + h) * Dv + d, sum / mass[line]);
+    else
+      parts[((size_t)(part + token) * H + h) * (Dv + 2) + d] = sum;
+  }
+  if (part >= 0)
+    for (int line = l; line < lines; line += GROUP) {
+      size_t to = ((size_t)(part + line / mine) * H + head + line % mine) * (Dv + 2) + Dv;
+      parts[to] = top[line];
+      parts[to + 1] = mass[line];
+    }
+}
+
+// Puts the stretches of a token together. joins [n, 4]: token, its first part, parts, distance between
+// them. One group per token and head.
+__kernel void attention_join(__global const float *parts, __global const int *joins,
+                             __global TYPE(VALUE) * y, int H, int Dv) {
+  __global const int *join = joins + 4 * get_group_id(0);
+  int token = join[0], first = join[1], count = join[2], stride = join[3];
+  int h = get_group_id(1);
+  float now = -INFINITY;
+  for (int i = 0; i < count; i++) {
+    float value = parts[((size_t)(first + i * stride) * H + h) * (Dv + 2) + Dv];
+    now = value > now || isnan(value) ? value : now;
+  }
+  for (int d = get_local_id(0); d < Dv; d += get_local_size(0)) {
+    float sum = 0.0f, mass = 0.0f;
+    for (int i = 0; i < count; i++) {
+      __global const float *part = parts + ((size_t)(first + i * stride) * H + h) * (Dv + 2);
+      float factor = part[Dv] == -INFINITY ? 0.0f : exp(part[Dv] - now);
+      sum += factor * part[d];
+      mass += factor * part[Dv + 1];
+    }
+    STORE(VALUE, y, ((size_t)token * H + h) * Dv + d, sum / mass);
+  }
+}

@@ -1,0 +1,135 @@
+"""Launcher of matrix products, and how weights are laid out for it (linear.cl)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from dovetail_sdk.opencl import Array, Function, buffers
+from dovetail_sdk.runner import NodeWeights
+from numpy.typing import NDArray
+
+from .tools import Tools, ceil
+
+BLOCK = 16
+"""Outputs whose weights lie side by side."""
+_FEW = 4
+_AT_ONCE = 8
+_SIGNATURE = "biiiiibbbibibi"
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A weight on the device.
+
+    kind    f32, f16, bf16, i8 or i4
+    scale   of i8 and i4, else some array that is not read
+    """
+
+    kind: str
+    data: Array
+    scale: Array
+    zero: Array
+    group: int
+    outputs: int
+
+
+class Linear:
+    """x @ weight.T + bias."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def pack(self, weights: NodeWeights) -> Mapping[str, Any]:
+        """Blocks of sixteen outputs; tied weights are kept once. Builds what will be called."""
+        made: dict[str, Any] = {"weight": self._weight(weights), "bias": None}
+        if "bias" in weights:
+            bias = np.asarray(weights.f32("bias"))
+            made["bias"] = self._tools.backend.upload(_padded(bias, 0, BLOCK))
+        for lines in (1, _FEW, _AT_ONCE):
+            self._function(made["weight"].kind, weights.graph.dtype, lines)
+        return made
+
+    def linear(self, x: Array, *, weight: Packed, bias: Array | None = None) -> Array:
+        """x [*, I] -> [*, O]"""
+        lines, inner, width = x.lines
+        y = self._tools.new((*x.shape[:-1], weight.outputs), x.dtype)
+        function, rows = self._function(weight.kind, x.dtype, lines)
+        group, lane = self._tools.variant.linear_group, self._tools.variant.lane
+        function(
+            (ceil(lines, rows), ceil(weight.outputs, group if lane else group * BLOCK)),
+            (group, 1),
+            *(*buffers(x), inner, lines, width),
+            *(weight.data.buffer, weight.scale.buffer, weight.zero.buffer, weight.group),
+            *((weight.scale if bias is None else bias).buffer, int(bias is not None)),
+            *(y.buffer, weight.outputs),
+        )
+        return y
+
+    def _function(self, kind: str, dtype: str, lines: int) -> tuple[Function, int]:
+        """The function for so many lines, and how many it takes at once."""
+        rows = 1 if lines == 1 else _FEW if lines <= _FEW else _AT_ONCE
+        variant = self._tools.variant
+        function = self._tools.function(
+            "linear.cl",
+            "linear",
+            _SIGNATURE,
+            VALUE=dtype,
+            WEIGHT=kind,
+            ROWS=rows,
+            GROUP=variant.linear_group,
+            LANE=variant.lane,
+            SCALED=kind == "i8",
+            GROUPED=kind == "i4",
+        )
+        return function, rows
+
+    def _weight(self, weights: NodeWeights) -> Packed:
+        lane, backend = self._tools.variant.lane, self._tools.backend
+        form, data = weights.form("weight"), weights.read("weight")
+        outputs, nothing = len(data), backend.nothing
+        if form.kind == "int4_group":
+            laid = packed_int4(np.asarray(data), lane=lane)
+            scale, zero = (
+                np.asarray(weights.read("weight", plane), np.float32) for plane in ("scale", "zero")
+            )
+            planes = [backend.upload(blocks(plane, lane=False)) for plane in (scale, zero)]
+            return Packed("i4", backend.upload(laid), planes[0], planes[1], form.group, outputs)
+        laid = backend.upload(blocks(np.asarray(data), lane=lane))
+        if form.kind == "dense":
+            return Packed(form.dtype, laid, nothing, nothing, 1, outputs)
+        scale = np.asarray(weights.read("weight", "scale"), np.float32)
+        scales = backend.upload(_padded(scale, 0, BLOCK))
+        return Packed("i8", laid, scales, nothing, 1, outputs)
+
+
+def blocks(data: NDArray[Any], *, lane: bool) -> NDArray[Any]:
+    """[O, I] -> [O / 16, I, 16], or for an item per output [O / 16, I / 16, 16, 16]; padded with zeros."""
+    data = _padded(data, 0, BLOCK)
+    if not lane:
+        return np.ascontiguousarray(data.reshape(-1, BLOCK, data.shape[1]).swapaxes(1, 2))
+    data = _padded(data, 1, 16)
+    parted = data.reshape(-1, BLOCK, data.shape[1] // 16, 16)
+    return np.ascontiguousarray(parted.swapaxes(1, 2))
+
+
+def packed_int4(data: NDArray[Any], *, lane: bool) -> NDArray[np.uint8]:
+    """Bytes [O, I / 2], two inputs each, in the same blocks: [O / 16, I / 2, 16] or [O / 16, I / 16, 16, 8]."""
+    data = _padded(data.astype(np.uint8, copy=False), 0, BLOCK)
+    if not lane:
+        return np.ascontiguousarray(data.reshape(-1, BLOCK, data.shape[1]).swapaxes(1, 2))
+    data = _padded(data, 1, 8)
+    return np.ascontiguousarray(data.reshape(-1, BLOCK, data.shape[1] // 8, 8).swapaxes(1, 2))
+
+
+def _padded(array: NDArray[Any], axis: int, multiple: int) -> NDArray[Any]:
+    """With zeros behind, up to a multiple along an axis."""
+    more = -array.shape[axis] % multiple
+    if not more:
+        return np.ascontiguousarray(array)
+    widths = [(0, more if index == axis else 0) for index in range(array.ndim)]
+    return np.pad(array, widths)
+
+

@@ -1,0 +1,48 @@
+"""Which variant of each kernel a device gets, from its extensions alone. No other file looks at them.
+
+Every kernel has a form that needs OpenCL 1.2 and nothing else. The rest are macros:
+
+    LANE      an item per output of a matrix product (GPUs), else sixteen (CPUs, whose items are threads)
+    SUBGROUP  sums over a group by sub-groups of this size, where a kernel may demand one
+    MATRIX    products of sixteen-bit numbers by the matrix unit (XMX), over lines enough to fill it
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dovetail_sdk.opencl import Found
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How kernels are cut for a device.
+
+    lane          macro LANE
+    group         items of a group where they share a line or a token
+    linear_group  items of a group of a matrix product
+    subgroup      macro SUBGROUP, 0 for none
+    matrix        whether MATRIX kernels are taken
+    units         compute units, which a short step should keep busy
+    """
+
+    lane: bool
+    group: int
+    linear_group: int
+    subgroup: int
+    matrix: bool
+    units: int
+
+
+def choose(found: Found, units: int) -> Variant:
+    """The variant for a device."""
+    features = found.features
+    subgroup = 16 if features.subgroups else 0
+    return Variant(
+        lane=found.gpu,
+        group=64 if found.gpu else 16,
+        linear_group=64 if found.gpu else 4,
+        subgroup=subgroup,
+        matrix=features.matrix and features.fp16 and bool(subgroup),
+        units=units,
+    )

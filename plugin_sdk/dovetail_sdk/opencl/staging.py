@@ -1,0 +1,61 @@
+"""The small arrays of a step on their way to the device: a ring of pinned memory that nobody waits for."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from .machine import Machine
+
+RING_BYTES = 4 << 20
+_ALIGNED = 64
+
+
+class Staging:
+    """Copies host arrays to device memory; the caller has its array back at once.
+
+    A piece of the ring is used again when the copy out of it is over: that is waited for only when the ring is full.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        cl = machine.cl
+        self._machine = machine
+        flags = cl.mem_flags.READ_ONLY | cl.mem_flags.ALLOC_HOST_PTR
+        self._pinned = cl.Buffer(machine.context, flags, RING_BYTES)
+        mapped, _ = cl.enqueue_map_buffer(
+            machine.queue, self._pinned, cl.map_flags.WRITE, 0, (RING_BYTES,), np.uint8
+        )
+        self._ring: np.ndarray[Any, np.dtype[np.uint8]] = mapped
+        self._pieces: deque[tuple[int, int, Any]] = deque()
+        self._next = 0
+
+    def send(self, buffer: Any, data: np.ndarray[Any, Any]) -> None:
+        """Write an array to the start of a buffer, in order with what is issued."""
+        cl, queue = self._machine.cl, self._machine.queue
+        raw = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+        if not raw.size:
+            return
+        if raw.size > RING_BYTES // 4:
+            cl.enqueue_copy(queue, buffer, raw, is_blocking=True)
+            return
+        start = self._room(raw.size)
+        piece = self._ring[start : start + raw.size]
+        piece[:] = raw
+        event = cl.enqueue_copy(queue, buffer, piece, is_blocking=False)
+        self._pieces.append((start, start + raw.size, event))
+
+    def _room(self, num_bytes: int) -> int:
+        """Where so many bytes are free."""
+        start = -(-self._next // _ALIGNED) * _ALIGNED
+        if start + num_bytes > RING_BYTES:
+            start = 0
+        end = start + num_bytes
+        while self._pieces and self._overlaps(start, end):
+            self._pieces.popleft()[2].wait()
+        self._next = end
+        return start
+
+    def _overlaps(self, start: int, end: int) -> bool:
+        return any(first < end and start < last for first, last, _ in self._pieces)
