@@ -9,6 +9,7 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PACKAGES := core plugin_sdk platforms/cpu
+TESTED := platforms/xpu
 MANIFESTS := $(PACKAGES:%=%/pyproject.toml)
 KERNELS := $(wildcard platforms/cpu/dovetail_cpu/native/source/*)
 
@@ -48,7 +49,8 @@ $(VENV)/.serve: $(VENV)/bin/python $(MANIFESTS) $(KERNELS)
 	touch $@
 
 # torch first: a build for the CPU that is already chosen keeps later installs from fetching another.
-$(VENV)/.test: $(VENV)/.serve ci/requirements.txt
+$(VENV)/.test: $(VENV)/.serve ci/requirements.txt $(TESTED:%=%/pyproject.toml)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r ci/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TESTED:%=-e %)
 	touch $@

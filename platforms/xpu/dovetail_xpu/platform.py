@@ -64,9 +64,7 @@ class XpuPlatform(Platform):
         except PlatformBroken as error:
             return [DeviceInfo(id="0", description="OpenCL", unavailable=str(error))]
         return [
-            DeviceInfo(
-                id=found.id, description=found.description, memory_bytes=found.memory_bytes
-            )
+            DeviceInfo(id=found.id, description=found.description, memory_bytes=found.memory_bytes)
             for found in devices
         ]
 

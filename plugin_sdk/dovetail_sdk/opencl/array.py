@@ -8,6 +8,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+
 from dovetail_sdk.runner import NUMPY_TYPES
 
 from .machine import Machine, Storage
@@ -71,9 +72,7 @@ class Array:
 
     def columns(self, start: int, width: int) -> Array:
         """Columns start .. start + width of a matrix, without a copy."""
-        return Array(
-            self.storage, (self.shape[0], width), self.dtype, self.at + start, self.step
-        )
+        return Array(self.storage, (self.shape[0], width), self.dtype, self.at + start, self.step)
 
     def shaped(self, *shape: int) -> Array:
         """The axes after the first become `shape`, without a copy."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from dovetail.platform import I32, Memory
-from dovetail_sdk.runner import Backend, Event
 from numpy.typing import NDArray
+
+from dovetail_sdk.runner import Backend, Event
 
 from .array import TYPES, Array, name_of, temporary
 from .machine import Machine

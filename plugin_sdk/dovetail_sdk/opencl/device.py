@@ -27,11 +27,12 @@ from dovetail.platform import (
     Tokens,
     WeightSource,
 )
+from numpy.typing import NDArray
+
 from dovetail_sdk.batches import Cache, check_batch, check_columns, check_sampled
 from dovetail_sdk.runner import Event, Kernel, KernelDevice, KernelModel, Step
-from dovetail_sdk.runner.call import calls, run_graph
-from dovetail_sdk.runner.state import ModelState
-from numpy.typing import NDArray
+from dovetail_sdk.runner.call import Call, run_graph
+from dovetail_sdk.runner.state import GraphState
 
 from .array import Array, temporary
 from .backend import OpenclBackend
@@ -53,14 +54,15 @@ class OpenclDevice(KernelDevice):
 
     def load(self, graph: Graph, weights: WeightSource) -> LoadedModel:
         """Every kernel packs its weights and builds what it will call. Raises OutOfMemory or PlatformBroken."""
-        cl = self._opencl.machine.cl
         try:
-            steps = calls(graph, weights, self._kernels, self._opencl)
-            state = OpenclState(ModelState(graph, steps, self._opencl), self._opencl)
-        except cl.Error as error:
+            model = super().load(graph, weights)
+        except self._opencl.machine.cl.Error as error:
             raise PlatformError(f"the weights of {graph.name} cannot be loaded: {error}") from error
         self._opencl.machine.finish()
-        return OpenclModel(state)
+        return model
+
+    def _model(self, graph: Graph, steps: list[Call]) -> LoadedModel:
+        return OpenclModel(OpenclState(GraphState(graph, steps, self._opencl), self._opencl))
 
     def close(self) -> None:
         """Wait for what is issued; memory goes with the last array."""
@@ -70,11 +72,11 @@ class OpenclDevice(KernelDevice):
 class OpenclState:
     """What a loaded model and its programs share beyond the runner's state."""
 
-    def __init__(self, state: ModelState, backend: OpenclBackend) -> None:
+    def __init__(self, state: GraphState, backend: OpenclBackend) -> None:
         self.runner = state
         self.backend = backend
         self.registers = Registers(backend)
-        self.sampler = DeviceSampler(backend, state.sampler.vocab_size)
+        self.sampler = DeviceSampler(backend, state.vocab_size)
         self.issuing = Lock()
 
 
@@ -204,14 +206,16 @@ class OpenclPending(Pending):
         return self._results[name]
 
 
-def warming(state: ModelState, shape: Shape) -> list[Batch]:
+def warming(state: GraphState, shape: Shape) -> list[Batch]:
     """Steps that write to the scrap block alone: one token, some, and as many as take other kernels."""
     size = state.cache().layout.block_size
     longest = min(shape.tokens, size * shape.blocks) if state.graph.cache else shape.tokens
-    return [_scrap(state, min(count, longest)) for count in (1, 3, 33) if count <= longest or count == 1]
+    return [
+        _scrap(state, min(count, longest)) for count in (1, 3, 33) if count <= longest or count == 1
+    ]
 
 
-def _scrap(state: ModelState, count: int) -> Batch:
+def _scrap(state: GraphState, count: int) -> Batch:
     """One row of so many tokens in block 0."""
     blocks = -(-count // state.cache().layout.block_size)
     groups = len(state.cache().layout.groups)

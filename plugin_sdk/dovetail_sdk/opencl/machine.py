@@ -9,6 +9,7 @@ from typing import Any
 
 from dovetail.errors import DeviceLost, OutOfMemory, PlatformError
 from dovetail.platform import Memory
+
 from dovetail_sdk.runner import Event, host_memory
 
 from .driver import Found, opencl
@@ -41,7 +42,7 @@ class Machine:
             raise PlatformError(f"{found.description} cannot be opened: {error}") from error
         self.used_bytes = 0
         self._free: dict[int, list[Any]] = {}
-        self._times: Counter[str] = Counter()
+        self._times: dict[str, float] = {}
         self._calls: Counter[str] = Counter()
         self._timed: deque[tuple[str, Any]] = deque()
 
@@ -106,7 +107,8 @@ class Machine:
         """(kernel, calls, seconds) since the last call, the longest first."""
         self.finish()
         self._settle()
-        rows = [(name, self._calls[name], seconds) for name, seconds in self._times.most_common()]
+        longest = sorted(self._times.items(), key=lambda entry: -entry[1])
+        rows = [(name, self._calls[name], seconds) for name, seconds in longest]
         self._times.clear()
         self._calls.clear()
         return rows
@@ -131,7 +133,8 @@ class Machine:
         while self._timed:
             name, event = self._timed.popleft()
             event.wait()
-            self._times[name] += (event.profile.end - event.profile.start) * 1e-9  # type: ignore[assignment]
+            seconds = (event.profile.end - event.profile.start) * 1e-9
+            self._times[name] = self._times.get(name, 0.0) + seconds
             self._calls[name] += 1
 
 

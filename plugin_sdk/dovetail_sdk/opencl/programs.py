@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from dovetail.errors import PlatformBroken
+
 from dovetail_sdk.compiled import CompiledCache
 
 from .array import Array

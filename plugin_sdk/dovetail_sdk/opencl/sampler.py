@@ -83,7 +83,9 @@ class DeviceSampler:
         count, alternatives = rows.size, max(0, int(columns.logprobs.max(initial=-1)))
         values, broken = self._edited(logits, rows, late)
         results = temporary(machine, (count, 3 + 2 * alternatives), "i32")
-        given = backend.upload(packed(columns))  # held until it is issued: its memory is reused after
+        given = backend.upload(
+            packed(columns)
+        )  # held until it is issued: its memory is reused after
         self._sample(
             (count,),
             (self._group,),

@@ -19,6 +19,11 @@ def platforms():
         from dovetail_cpu.platform import CpuPlatform
 
         yield CpuPlatform()
+    if importlib.util.find_spec("dovetail_xpu") is not None:
+        from dovetail_xpu.platform import XpuPlatform
+
+        if any(info.unavailable is None for info in XpuPlatform().probe()):
+            yield XpuPlatform()
 
 
 def recorded(name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dovetail.graph import COMPUTE_DTYPES, Graph, Node
 from dovetail_sdk.opencl import OpenclBackend
 from dovetail_sdk.runner import Kernel
+
 from dovetail_xpu.select import Variant
 
 from .attention import Attention
@@ -54,7 +55,11 @@ def kernels(backend: OpenclBackend, variant: Variant) -> dict[str, Kernel]:
 
 def narrow(node: Node, graph: Graph) -> str | None:
     """Why an attention cannot run: heads too wide for local memory."""
-    widths = [graph.values[name].shape[-1] for name in node.inputs if graph.values[name].dtype in COMPUTE_DTYPES]
+    widths = [
+        graph.values[name].shape[-1]
+        for name in node.inputs
+        if graph.values[name].dtype in COMPUTE_DTYPES
+    ]
     widest = max(width for width in widths if isinstance(width, int))
     if widest > MOST_WIDTH:
         return f"heads are {widest} wide; {MOST_WIDTH} fit in local memory"

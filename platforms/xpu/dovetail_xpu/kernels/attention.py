@@ -189,9 +189,7 @@ class Attention:
             join((plan.joined, all_heads), (16, 1), *given)
         return y
 
-    def _plan(
-        self, step: Step, group: int, window: int | None, heads: int, kv_heads: int
-    ) -> Plan:
+    def _plan(self, step: Step, group: int, window: int | None, heads: int, kv_heads: int) -> Plan:
         table = step.tables[group]
         at_once = max(1, QUERIES // heads)
         tiles, joins, parts = cut(
@@ -252,7 +250,7 @@ def cut(step: Step, window: int | None, at_once: int, stretches: int) -> tuple[I
 
 def whole_tiles(starts: I32, at_once: int, reach: int | None) -> I32:
     """Tiles of whole rows, each token's neighbours on both sides."""
-    tiles = []
+    tiles: list[tuple[int, ...]] = []
     for row, (start, end) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
         for first in range(0, end - start, at_once):
             count = min(at_once, end - start - first)

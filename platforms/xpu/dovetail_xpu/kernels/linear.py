@@ -91,12 +91,12 @@ class Linear:
         form, data = weights.form("weight"), weights.read("weight")
         outputs, nothing = len(data), backend.nothing
         if form.kind == "int4_group":
-            laid = packed_int4(np.asarray(data), lane=lane)
             scale, zero = (
                 np.asarray(weights.read("weight", plane), np.float32) for plane in ("scale", "zero")
             )
             planes = [backend.upload(blocks(plane, lane=False)) for plane in (scale, zero)]
-            return Packed("i4", backend.upload(laid), planes[0], planes[1], form.group, outputs)
+            nibbles = backend.upload(packed_int4(np.asarray(data), lane=lane))
+            return Packed("i4", nibbles, planes[0], planes[1], form.group, outputs)
         laid = backend.upload(blocks(np.asarray(data), lane=lane))
         if form.kind == "dense":
             return Packed(form.dtype, laid, nothing, nothing, 1, outputs)
@@ -131,5 +131,3 @@ def _padded(array: NDArray[Any], axis: int, multiple: int) -> NDArray[Any]:
         return np.ascontiguousarray(array)
     widths = [(0, more if index == axis else 0) for index in range(array.ndim)]
     return np.pad(array, widths)
-
-

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dovetail_sdk.opencl import Array, Function, Machine, OpenclBackend, temporary
 from dovetail_sdk.opencl.programs import Macro
+
 from dovetail_xpu.select import Variant
 
 _HERE = Path(__file__).parent
