@@ -35,6 +35,7 @@ class SamplingParams:
     min_tokens          no end-of-sequence or stop token before this many
     stop                strings that end the text and are not part of it, at most 16; one string is taken as it is
     stop_token_ids      token ids that end the sequence
+    allowed_token_ids   no other is drawn, the end neither; empty: any
     ignore_eos          the end-of-sequence token does not end it
     n                   independent completions of the same prompt
     logprobs            report the chosen token's log-probability and this many alternatives; None for none
@@ -76,6 +77,7 @@ class SamplingParams:
     min_tokens: int = 0
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
+    allowed_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     n: int = 1
     logprobs: int | None = None
@@ -144,6 +146,7 @@ class SamplingParams:
     def _check_collections(self) -> None:
         self._keep_tuple("stop", (self.stop,) if isinstance(self.stop, str) else self.stop)
         self._keep_tuple("stop_token_ids", self.stop_token_ids)
+        self._keep_tuple("allowed_token_ids", self.allowed_token_ids)
         if len(self.stop) > MAX_STOP:
             raise InvalidParameter(
                 f"stop has {len(self.stop)} strings; at most {MAX_STOP} are allowed", param="stop"
@@ -152,6 +155,13 @@ class SamplingParams:
             raise InvalidParameter("stop must hold non-empty strings", param="stop")
         for token in self.stop_token_ids:
             check_int("stop_token_ids", token, 0, 2**31 - 1)
+        for token in self.allowed_token_ids:
+            check_int("allowed_token_ids", token, 0, 2**31 - 1)
+        if self.allowed_token_ids and self.grammar is not None:
+            raise InvalidParameter(
+                "allowed_token_ids and a form of the reply exclude each other; give one of them",
+                param="allowed_token_ids",
+            )
         for token, bias in self.logit_bias.items():
             check_int("logit_bias", token, 0, 2**31 - 1)
             check_range("logit_bias", bias, -100, 100)

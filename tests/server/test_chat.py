@@ -135,6 +135,26 @@ def test_stop_token_ids(client: openai.OpenAI) -> None:
     assert reply.usage.completion_tokens == 1
 
 
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_no_other_ids_than_those_allowed(client: openai.OpenAI, temperature: float) -> None:
+    allowed = [40, 41, 300]
+    body = {"allowed_token_ids": allowed, "return_token_ids": True}
+    reply = ask(client, n=2, max_tokens=30, temperature=temperature, extra_body=body)
+    for choice in reply.choices:
+        assert len(choice.token_ids) == 30 and set(choice.token_ids) <= set(allowed)
+    ending = {"allowed_token_ids": [2], "return_token_ids": True}  # the end of a turn
+    assert ask(client, extra_body=ending).choices[0].finish_reason == "stop"
+    for wrong in (
+        {"allowed_token_ids": [512]},
+        {"allowed_token_ids": [-1]},
+        {"allowed_token_ids": [1], "guided_regex": "a"},
+        {"allowed_token_ids": [2], "min_tokens": 2},
+        {"allowed_token_ids": [5] * 20_000},
+    ):
+        with pytest.raises(openai.BadRequestError, match="allowed_token_ids"):
+            ask(client, extra_body=wrong)
+
+
 def test_messages_of_every_kind(client: openai.OpenAI) -> None:
     messages = [
         {"role": "developer", "content": "Be brief."},

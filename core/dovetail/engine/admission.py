@@ -71,6 +71,7 @@ def _check_ids(request: Request, vocab_size: int) -> None:
     for name, ids in (
         ("logit_bias", request.sampling.logit_bias),
         ("stop_token_ids", request.sampling.stop_token_ids),
+        ("allowed_token_ids", request.sampling.allowed_token_ids),
     ):
         for token in ids:
             if not 0 <= token < vocab_size:

@@ -144,6 +144,7 @@ class Engine:
         if Edits.needed(request):
             self._edits[request.id] = Edits(request)
         self._choosers.admit(request)
+        self._masks.allow(request, self.info.vocab_size)
 
     def cancel(self, request_id: str) -> None:
         """End a request; nothing happens if it has ended or never was."""
@@ -260,7 +261,7 @@ class Engine:
         step.tickets.append((which, ticket))
 
     def _late_edits(self, step: _Step, which: Index) -> LateEdits | None:
-        if not self._edits and not self._masks.following:
+        if not self._edits and not self._masks.wanted:
             return None
         drawing, found = step.plan.drawing, []
         for at, index in enumerate(which.tolist()):

@@ -1,4 +1,5 @@
 """Grammars of requests: compiled on a thread, followed token by token, and turned into masks while the device computes.
+And the masks of requests that name the ids they allow.
 
 A mask is made for the tokens that are known, right after they are; it is wanted when the next token is drawn. Nothing is
 ever taken back: tokens that a lost cache or a preemption drops were not known yet.
@@ -60,6 +61,12 @@ class Masks:
         self._pool: llguidance.LLExecutor | None = None
         self._compiling: dict[Future[_Follower], Request] = {}
         self._followers: dict[str, _Follower] = {}
+        self._fixed: dict[str, U32] = {}
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any request's tokens are masked."""
+        return bool(self._followers or self._fixed)
 
     @property
     def following(self) -> bool:
@@ -137,9 +144,15 @@ class Masks:
                 return True
         return False
 
+    def allow(self, request: Request, vocab_size: int) -> None:
+        """Keep a request to the ids that it allows, if it names any."""
+        if ids := request.sampling.allowed_token_ids:
+            self._fixed[request.id] = _bits(np.zeros(-(-vocab_size // 32), np.uint32), ids)
+
     def drop(self, request_id: str) -> None:
         """Forget a request."""
         self._followers.pop(request_id, None)
+        self._fixed.pop(request_id, None)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -202,10 +215,13 @@ class Masks:
         """Masks of sampled rows, (index, sequence) in rising order; None if no row has one. Waits until they are there."""
         indices, masks = [], []
         for index, sequence in wanted:
-            follower = self._followers.get(sequence.request.id)
-            if follower is not None:
+            request_id = sequence.request.id
+            if (follower := self._followers.get(request_id)) is not None:
                 indices.append(index)
                 masks.append(self._mask(follower, sequence))
+            elif (fixed := self._fixed.get(request_id)) is not None:
+                indices.append(index)
+                masks.append(fixed)
         if not indices:
             return None
         return np.array(indices, np.int32), np.stack(masks)

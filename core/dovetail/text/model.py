@@ -18,7 +18,7 @@ from .template import ChatTemplate, Message
 from .tokenizer import Tokenizer
 
 SEEDS = 1 << 64
-MAX_STOP_IDS = 1024
+MAX_IDS = {"stop_token_ids": 1024, "allowed_token_ids": 16_384}
 
 
 class ModelFiles(Protocol):
@@ -124,11 +124,11 @@ class TextModel:
 
     def sampling(self, **given: Any) -> SamplingParams:
         """Sampling parameters: what is given and not None, the model's defaults, then the engine's."""
-        if len(given.get("stop_token_ids") or ()) > MAX_STOP_IDS:
-            raise InvalidParameter(
-                f"stop_token_ids has {len(given['stop_token_ids'])} ids; at most {MAX_STOP_IDS} are allowed",
-                param="stop_token_ids",
-            )
+        for name, most in MAX_IDS.items():
+            if len(given.get(name) or ()) > most:
+                raise InvalidParameter(
+                    f"{name} has {len(given[name])} ids; at most {most} are allowed", param=name
+                )
         values = {**self.defaults, **{k: v for k, v in given.items() if v is not None}}
         if given.get("max_tokens", 0) is None:
             values["max_tokens"] = None
@@ -180,7 +180,7 @@ class TextModel:
             )
 
     def _check_ids(self, params: SamplingParams) -> None:
-        for name in ("logit_bias", "stop_token_ids"):
+        for name in ("logit_bias", "stop_token_ids", "allowed_token_ids"):
             for token in getattr(params, name):
                 if token >= self.vocab_size:
                     raise InvalidParameter(
@@ -200,6 +200,16 @@ class TextModel:
                 f"min_tokens is {params.min_tokens} and stop_token_ids holds all {self.vocab_size} ids of "
                 f"{self.name}: no token could be drawn; leave one of the two out",
                 param="stop_token_ids",
+            )
+        if (
+            params.min_tokens
+            and params.allowed_token_ids
+            and stop_ids.issuperset(params.allowed_token_ids)
+        ):
+            raise InvalidParameter(
+                f"min_tokens is {params.min_tokens} and allowed_token_ids holds nothing but ids that end the reply: no "
+                "token could be drawn; leave one of the two out",
+                param="allowed_token_ids",
             )
         return stop_ids
 

@@ -21,7 +21,6 @@ from .schema import ChatRequest, CompletionRequest, Message, SamplingFields, Too
 REFUSED: Mapping[str, tuple[Any, ...]] = {
     "use_beam_search": (False,),
     "length_penalty": (1, 1.0),
-    "allowed_token_ids": ([],),
     "bad_words": ([],),
     "logits_processors": ([],),
     "prompt_embeds": (),
@@ -62,6 +61,7 @@ PASSED = (
     "min_p",
     "repetition_penalty",
     "min_tokens",
+    "allowed_token_ids",
     "ignore_eos",
     "include_stop_str_in_output",
     "skip_special_tokens",

@@ -50,6 +50,7 @@ class SamplingFields(msgspec.Struct, kw_only=True, gc=False):
     repetition_penalty: float | None = None
     min_tokens: int | None = None
     stop_token_ids: list[int] | None = None
+    allowed_token_ids: list[int] | None = None
     ignore_eos: bool | None = None
     include_stop_str_in_output: bool | None = None
     skip_special_tokens: bool | None = None
@@ -79,7 +80,6 @@ class SamplingFields(msgspec.Struct, kw_only=True, gc=False):
     best_of: int | None = None
     use_beam_search: Any = None
     length_penalty: Any = None
-    allowed_token_ids: Any = None
     bad_words: Any = None
     logits_processors: Any = None
     truncate_prompt_tokens: int | None = None
