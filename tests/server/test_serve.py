@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -36,7 +37,7 @@ class Server:
         assert self.process.stdout is not None
         first, self.line = self.process.stdout.readline(), self.process.stdout.readline()
         found = re.search(r"(http://127\.0\.0\.1:(\d+))", self.line)
-        if not first.startswith("engine: null") or found is None:
+        if not first.startswith(("engine: null", "engine: fault")) or found is None:
             self.process.kill()
             raise AssertionError((first, self.line, self.process.communicate()))
         self.url, self.port = found[1], int(found[2])
@@ -44,6 +45,17 @@ class Server:
     def status(self, path: str) -> int:
         try:
             with urllib.request.urlopen(self.url + path) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def post(self, path: str, body: Any) -> int:
+        """The status of the answer."""
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"content-type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -160,17 +172,88 @@ def test_the_timeout_of_the_shutdown_holds(started: list[Server], endless: Path)
     stream.close()
 
 
-def test_an_engine_that_dies_is_told_and_ends_the_server(
+def test_an_engine_that_dies_is_told_and_started_again(
     started: list[Server], endless: Path
 ) -> None:
     server = Server(endless)
     started.append(server)
+    for _ in range(3):
+        stream = server.stream(900_000)
+        (engine,) = server.children()
+        os.kill(engine, signal.SIGKILL)
+        error = last_error(stream)
+        assert error["code"] == "service_unavailable"
+        while server.status("/health") != 200:
+            pass
+        assert server.children() != [engine]
+    assert server.end(signal.SIGTERM) == 0
+
+
+def test_an_engine_that_hangs_is_killed_and_started_again(
+    started: list[Server], endless: Path
+) -> None:
+    server = Server(endless, "--platform", "fault:hang@5", "--step-timeout-s", "1")
+    started.append(server)
+    before = server.children()
+    error = last_error(server.stream(900_000))
+    assert "a step took more than 1 s" in error["message"]
+    while server.status("/ready") != 200:
+        pass
+    assert server.children() != before
+
+
+def test_a_hanging_engine_does_not_outlive_a_killed_server(
+    started: list[Server], endless: Path
+) -> None:
+    server = Server(endless, "--platform", "fault:hang@5")
+    started.append(server)
+    (engine,) = server.children()
+    stream = server.stream(900_000)
+    stream.readline()
+    server.end(signal.SIGKILL)
+    stream.close()
+    while (
+        Path(f"/proc/{engine}/stat").exists()
+        and " Z " not in Path(f"/proc/{engine}/stat").read_text()
+    ):
+        pass
+
+
+def test_an_engine_that_keeps_dying_ends_the_server(started: list[Server], endless: Path) -> None:
+    narrow = (
+        "--max-num-batched-tokens",
+        "8",
+        "--max-num-seqs",
+        "8",
+    )  # so that step 5 is still prompt
+    server = Server(endless, "--platform", "fault:device-lost@5", "--max-restarts", "1", *narrow)
+    started.append(server)
+    answers = []
+    while server.process.poll() is None:
+        with contextlib.suppress(OSError):
+            answers.append(server.status("/health"))
+            server.post("/v1/completions", {"prompt": [1] * 90, "max_tokens": 4})
+    assert server.process.wait() == 1
+    assert set(answers) <= {200, 503}
+
+
+def last_error(stream: Any) -> dict[str, Any]:
+    """The error that ends a stream, before [DONE]."""
+    events = [line for line in stream if line.startswith(b"data: ")]
+    assert events[-1] == b"data: [DONE]\n"
+    error: dict[str, Any] = json.loads(events[-2].removeprefix(b"data: "))["error"]
+    return error
+
+
+def test_an_engine_that_dies_ends_the_server_if_it_is_not_to_be_started_again(
+    started: list[Server], endless: Path
+) -> None:
+    server = Server(endless, "--max-restarts", "0")
+    started.append(server)
     stream = server.stream(900_000)
     (engine,) = server.children()
     os.kill(engine, signal.SIGKILL)
-    events = [line for line in stream if line.startswith(b"data: ")]
-    error = json.loads(events[-2].removeprefix(b"data: "))["error"]
-    assert error["code"] == "service_unavailable" and events[-1] == b"data: [DONE]\n"
+    assert last_error(stream)["code"] == "service_unavailable"
     assert server.process.wait() == 1
 
 

@@ -287,6 +287,20 @@ ENGINE = (
         metavar="N",
     ),
     Option(name="max_queue", help="requests that may wait", parse=between(0, 1 << 20), metavar="N"),
+    Option(
+        name="step_timeout_s",
+        help="seconds of silence after which an engine process hangs (300)",
+        parse=seconds,
+        metavar="S",
+        rare=True,
+    ),
+    Option(
+        name="max_restarts",
+        help="of an engine process that delivers nothing (5)",
+        parse=between(0, 1 << 20),
+        metavar="N",
+        rare=True,
+    ),
 )
 API_KEY = Option(
     name="api_key",

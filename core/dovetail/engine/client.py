@@ -52,6 +52,7 @@ class EngineStats:
     blocks_host, blocks_disk   kept in the tiers below the cache
     total_saved_blocks         that went there, and
     total_restored_blocks      came back
+    total_restarts             of the engine process, which begins every other counter again
     """
 
     running: int = 0
@@ -68,6 +69,7 @@ class EngineStats:
     total_saved_blocks: int = 0
     total_restored_blocks: int = 0
     total_disk_errors: int = 0
+    total_restarts: int = 0
 
 
 class Stream(Protocol):
@@ -98,6 +100,9 @@ class EngineClient(Protocol):
 
     def healthy(self) -> bool:
         """Whether the engine can take requests."""
+
+    def ended(self) -> bool:
+        """Whether it will never take requests again; one that is not healthy may be about to be."""
 
     async def close(self) -> None:
         """Stop the engine; running requests end as cancelled."""

@@ -73,7 +73,10 @@ class _Connection(asyncio.Protocol):
 
 
 class ProcessClient(ConnectedClient):
-    """An EngineClient whose engine runs in a child process."""
+    """An EngineClient whose engine runs in a child process.
+
+    platform  the one it was told to use, "name:device"
+    """
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class ProcessClient(ConnectedClient):
         config: EngineConfig,
     ) -> None:
         super().__init__(started.info, config)
+        self.platform = config.platform
         self._process = process
         self._transport = transport
         self._connection = connection
@@ -93,6 +97,18 @@ class ProcessClient(ConnectedClient):
     def pid(self) -> int:
         """The engine process."""
         return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """Exit status of the process, minus the signal that ended it; None while it runs."""
+        return self._process.poll()
+
+    async def kill(self, reason: str) -> None:
+        """End the process at once; its requests end with the reason, unless they have been told one."""
+        self.lost(EngineStopped(f"{reason}; the engine is stopped"))
+        self._process.kill()
+        self._transport.close()
+        await _reap(self._process)
 
     def _send(self, command: Command) -> None:
         self._transport.write(frame(command))
@@ -142,6 +158,7 @@ class _Child:
         return ProcessClient(self.process, self.transport, self.connection, started, config)
 
     async def stop(self) -> None:
+        self.connection.started.cancel()  # nobody asks any more how it went
         self.transport.close()
         await _reap(self.process)
 

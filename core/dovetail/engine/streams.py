@@ -86,6 +86,11 @@ class Streams:
         self._open: dict[str, QueuedStream] = {}
         self.stopped: EngineStopped | None = None
 
+    @property
+    def num_open(self) -> int:
+        """Requests that have not ended."""
+        return len(self._open)
+
     def open(self, request: Request, cancel: Callable[[str], None]) -> QueuedStream:
         """A stream for a new request; raises what keeps it from being queued."""
         if self.stopped is not None:

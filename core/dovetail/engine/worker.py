@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import signal
@@ -88,7 +89,15 @@ def _offers(config: EngineConfig) -> list[Selection] | None:
     return [find_again(config.platform, timeout_s=config.probe_timeout_s)]
 
 
+def die_with_parent() -> None:
+    """On Linux the system ends this process with the server, also while it hangs in a device's driver."""
+    if sys.platform == "linux":
+        parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+
+
 def main() -> None:
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when the engine ends
     logging.basicConfig(  # as the command line has it
         level=int(sys.argv[2]),

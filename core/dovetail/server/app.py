@@ -65,7 +65,7 @@ async def health(request: Request) -> Response:
     """200 while the engine lives."""
     served: Served = request.app.state.served
     if not served.engine.healthy():
-        return answer(EngineStopped("the engine is not running"))
+        return answer(EngineStopped("the engine is not running, or is being started again"))
     return JSONResponse({"status": "ok"})
 
 

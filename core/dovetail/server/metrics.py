@@ -161,6 +161,9 @@ class Metrics:
         yield from self._tiers(stats)
         yield from self._tokens(stats)
         yield self._counter("num_preemptions", "Preempted requests", stats.total_preemptions)
+        yield self._counter(
+            "engine_restarts", "Engine processes started again", stats.total_restarts
+        )
         yield self._counter("engine_steps", "Steps of the engine", stats.total_steps)
         success = CounterMetricFamily(
             PREFIX + "request_success",

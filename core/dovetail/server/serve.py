@@ -159,7 +159,7 @@ async def _serve(
     say: Callable[[str], None],
 ) -> int:
     checkpoint = open_checkpoint(config.model, revision=config.revision)
-    starting = asyncio.create_task(start_engine(config, checkpoint, in_process=server.in_process))
+    starting = asyncio.create_task(_start(config, server, checkpoint))
     await asyncio.sleep(0)  # it begins; tokenizer and routes are loaded beside it
     try:
         served = await _served(config, server, checkpoint, starting)
@@ -180,6 +180,16 @@ async def _serve(
         )
     finally:
         await served.engine.close()
+
+
+async def _start(
+    config: EngineConfig, server: ServerConfig, checkpoint: Checkpoint
+) -> EngineClient:
+    if server.in_process:
+        return await start_engine(config, checkpoint, in_process=True)
+    from dovetail.engine.supervised import start_supervised
+
+    return await start_supervised(config, checkpoint)
 
 
 def _hosts(server: ServerConfig, address: str) -> tuple[str, ...]:
@@ -243,7 +253,7 @@ async def _listen(
     listener: socket.socket,
     started: Callable[[], None],
 ) -> int:
-    """Run uvicorn until a signal has been obeyed or the engine has died."""
+    """Run uvicorn until a signal has been obeyed or the engine has died for good."""
     web = _uvicorn(app, server)
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -280,7 +290,7 @@ async def _until_stopped(
 ) -> int:
     """Wait for a signal, then for running requests; 1 if the engine died instead."""
     while not stopping.is_set():
-        if not engine.healthy():
+        if engine.ended():
             log.error("the engine is gone; the server stops")
             return 1
         with contextlib.suppress(TimeoutError):
