@@ -227,7 +227,7 @@ class Timing:
         self._last = 0.0
 
     def tokens(self, count: int) -> None:
-        """New tokens are there; those that come together share the time since the last."""
+        """New tokens are there; those that come together share the time since the last, none after the very first."""
         if not count:
             return
         now = time.perf_counter()
@@ -235,6 +235,8 @@ class Timing:
             self._metrics.between_tokens.observe((now - self._last) / count, count)
         else:
             self._metrics.first_token.observe(now - self._started)
+            if count > 1:
+                self._metrics.between_tokens.observe(0.0, count - 1)
         self._last = now
 
     def finished(self, reason: FinishReason) -> None:
