@@ -126,12 +126,19 @@ def _missing_device(job: Job) -> str | None:
     from dovetail.plugins import discover
 
     found = {entry.name: entry for entry in discover()}
-    if job.platform not in found:
-        return f"platform {job.platform} is not installed"
-    entry = found[job.platform]
+    name, _, chosen = job.platform.partition(":")
+    if name not in found:
+        return f"platform {name} is not installed"
+    entry = found[name]
     if job.how == "compile-only":
         return None if entry.platform is not None else entry.problem
-    devices = [device for device in entry.usable if device.emulated == (job.how == "emulated")]
+    devices = [
+        device
+        for device in entry.devices
+        if device.unavailable is None
+        and device.emulated == (job.how == "emulated")
+        and chosen in ("", device.id)
+    ]
     return None if devices else f"no {job.how} device: {entry.problem or 'none of that kind'}"
 
 
