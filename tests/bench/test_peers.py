@@ -45,7 +45,7 @@ def test_a_stream_reads_the_same_however_it_is_cut(peers: ModuleType, size: int)
     pieces = [
         (float(at), whole[at : at + size]) for at in range(0, len(whole), size)
     ]  # the time of a piece is where it begins
-    reply = peers.parse(0.0, pieces)
+    reply = peers.Reply(0.0, pieces).read()
     assert reply.text == "w0 w1 w2 w3 w4 "
     assert (reply.prompt_tokens, reply.tokens, len(reply.arrivals)) == (3, 5, 5)
     assert reply.arrivals == sorted(reply.arrivals)
@@ -53,9 +53,9 @@ def test_a_stream_reads_the_same_however_it_is_cut(peers: ModuleType, size: int)
 
 def test_an_answer_that_is_no_stream_is_an_error(peers: ModuleType) -> None:
     with pytest.raises(RuntimeError, match="model not found"):
-        peers.parse(0.0, [(1.0, b"HTTP/1.1 404 Not Found\r\n\r\nmodel not found")])
+        peers.Reply(0.0, [(1.0, b"HTTP/1.1 404 Not Found\r\n\r\nmodel not found")]).read()
     with pytest.raises(RuntimeError, match="no text"):
-        peers.parse(0.0, [(1.0, stream(0))])
+        peers.Reply(0.0, [(1.0, stream(0))]).read()
 
 
 def test_ratios_are_above_one_where_we_are_better(peers: ModuleType) -> None:

@@ -16,19 +16,28 @@ from typing import Any, cast
 
 @dataclass(slots=True)
 class Reply:
-    """One streamed reply.
+    """One streamed reply. What came is parsed by `read`, after the run: it would take time from the server measured.
 
+    pieces    what arrived, and when
     started   when the request was written, seconds
     arrivals  when each event with text arrived
     prompt_tokens, tokens, cached  as the server counted them
     """
 
     started: float
+    pieces: list[tuple[float, bytes]] = field(default_factory=list, repr=False)
     arrivals: list[float] = field(default_factory=list)
     text: str = ""
     prompt_tokens: int = 0
     tokens: int = 0
     cached: int = 0
+
+    def read(self) -> Reply:
+        """Parse what came, once; raises RuntimeError for anything but a whole stream."""
+        if self.pieces:
+            parse(self, self.pieces)
+            self.pieces = []
+        return self
 
     @property
     def first_s(self) -> float:
@@ -74,7 +83,8 @@ class Client:
 
     async def chat(self, messages: list[dict[str, str]], tokens: int) -> Reply:
         """Stream exactly `tokens` tokens of an answer."""
-        return await self._stream("/v1/chat/completions", {"messages": messages}, tokens)
+        reply = await self._stream("/v1/chat/completions", {"messages": messages}, tokens)
+        return reply.read()  # the next turn begins with its text
 
     async def _stream(self, path: str, asked: Mapping[str, Any], tokens: int) -> Reply:
         body = {
@@ -92,7 +102,7 @@ class Client:
             lambda: Connection(request), self.host, self.port
         )
         await connection.done
-        return parse(connection.started, connection.pieces)
+        return Reply(connection.started, connection.pieces)
 
 
 def _request(host: str, port: int, path: str, body: Mapping[str, Any]) -> bytes:
@@ -104,13 +114,12 @@ def _request(host: str, port: int, path: str, body: Mapping[str, Any]) -> bytes:
     return head.encode() + data
 
 
-def parse(started: float, pieces: list[tuple[float, bytes]]) -> Reply:
-    """The reply that the pieces of an HTTP answer make; raises RuntimeError for anything but a whole stream.
+def parse(reply: Reply, pieces: list[tuple[float, bytes]]) -> None:
+    """Fill in what the pieces of an HTTP answer say; raises RuntimeError for anything but a whole stream.
 
     Every server measured writes an event in one chunk, so the lines of chunked encoding lie between events, are no
     `data:` lines and need no decoding. An event that arrives in two pieces is put together first.
     """
-    reply = Reply(started)
     whole = b"".join(data for _, data in pieces)
     if b" 200" not in whole.split(b"\r\n", 1)[0]:
         raise RuntimeError(f"the server answered {whole[:500]!r}")
@@ -122,7 +131,6 @@ def parse(started: float, pieces: list[tuple[float, bytes]]) -> Reply:
                 _read_event(reply, arrived, json.loads(line[6:]))
     if not reply.arrivals or not reply.tokens:
         raise RuntimeError(f"a reply had no text or no usage: {reply}")
-    return reply
 
 
 def _read_event(reply: Reply, arrived: float, event: Mapping[str, Any]) -> None:

@@ -203,6 +203,8 @@ def summary(replies: Sequence[Reply], elapsed_s: float) -> dict[str, Any]:
     stream_tokens_per_s  median over the replies, first token to last
     prompt_tokens_per_s  of all prompts over all times to the first token: for one request at a time
     """
+    for reply in replies:
+        reply.read()
     first = [reply.first_s * 1e3 for reply in replies]
     gaps = [gap * 1e3 for reply in replies for gap in reply.gaps_s]
     rates = [
