@@ -125,8 +125,8 @@ def obstacle(job: Job) -> str | None:
 def _missing_device(job: Job) -> str | None:
     from dovetail.plugins import discover
 
+    name, _, ids = job.platform.partition(":")
     found = {entry.name: entry for entry in discover()}
-    name, _, chosen = job.platform.partition(":")
     if name not in found:
         return f"platform {name} is not installed"
     entry = found[name]
@@ -137,7 +137,7 @@ def _missing_device(job: Job) -> str | None:
         for device in entry.devices
         if device.unavailable is None
         and device.emulated == (job.how == "emulated")
-        and chosen in ("", device.id)
+        and (not ids or device.id in ids.split(","))
     ]
     return None if devices else f"no {job.how} device: {entry.problem or 'none of that kind'}"
 

@@ -118,8 +118,8 @@ def _load(point: EntryPoint, timeout_s: float) -> Found:
     if not any(device.unavailable is None and not device.emulated for device in devices):
         reasons = [
             f"{device.id}: {device.unavailable or 'emulated, only when named'}"
-            for device in devices
-        ]
+            for device in sorted(devices, key=lambda device: device.emulated)
+        ][: max(1, sum(not device.emulated for device in devices))]
         problem = "; ".join(reasons) or "it sees no device"
     return replace(origin, platform=platform, devices=devices, problem=problem)
 

@@ -41,7 +41,8 @@ class Capture(ABC):
 class RecordingCapture(Capture):
     """Captures nothing: every launch calls the work again and copies its outputs to where the first ones are.
 
-    For tests of the policy, on any device. Like a real capture it shows the work only what the arrays hold.
+    For tests of the policy, on any device. Like a real capture it shows the work only what the arrays hold; the first
+    launch stands for the capture.
 
     launched  the work of each launch, in order
     """
@@ -54,14 +55,19 @@ class RecordingCapture(Capture):
 
 
 class _Recorded(Captured):
+    outputs: dict[str, Tensor]
+
     def __init__(self, work: Work, launched: list[Captured]) -> None:
         self._work, self._launched = work, launched
-        self.outputs = {name: output.clone() for name, output in work().items()}
+        self.outputs = {}
 
     def launch(self) -> None:
         self._launched.append(self)
         for name, output in self._work().items():
-            self.outputs[name].copy_(output)
+            if name in self.outputs:
+                self.outputs[name].copy_(output)
+            else:
+                self.outputs[name] = output.clone()
 
 
 class CudaCapture(Capture):

@@ -56,5 +56,7 @@ class LintingCapture(Capture):
         self.recording = RecordingCapture()
 
     def capture(self, work: Work) -> Captured:
+        captured = self.recording.capture(work)
         with CaptureLint():  # type: ignore[no-untyped-call]
-            return self.recording.capture(work)
+            captured.launch()
+        return captured

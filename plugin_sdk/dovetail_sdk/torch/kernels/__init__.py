@@ -18,6 +18,8 @@ _PLAIN = (
     pointwise.embed,
     pointwise.embed_part,
     pointwise.embed_positions,
+    pointwise.all_reduce,
+    pointwise.all_gather,
     pointwise.take_rows,
     pointwise.activation,
     pointwise.gated_activation,
@@ -52,4 +54,4 @@ KERNELS: dict[str, Kernel] = {
     "linear": Kernel("torch linear", linear, pack=pack_linear),
     "rope": Kernel("torch rope", rope, pack=pack_rope),
 }
-"""Op -> its kernel; the collectives are in dovetail_sdk.torch.collectives."""
+"""Op -> its kernel; the collectives are those of a mesh of one, dovetail_sdk.torch.collectives has the others."""

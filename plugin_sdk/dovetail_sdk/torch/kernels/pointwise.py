@@ -25,6 +25,18 @@ def embed_positions(positions: Tensor, *, table: Tensor, offset: int = 0) -> Ten
     return table.index_select(0, positions[0] + offset)
 
 
+def all_reduce(x: Tensor) -> Tensor:
+    """The sum over the members of a mesh of one."""
+    return x
+
+
+def all_gather(x: Tensor, *, parts: int = 1) -> Tensor:
+    """The parts of the members of a mesh of one. ValueError for more: those are a mesh's own kernels."""
+    if parts != 1:
+        raise ValueError(f"all_gather of {parts} parts on one device")
+    return x
+
+
 def take_rows(x: Tensor, rows: Tensor) -> Tensor:
     """x [T, E], rows [N] -> [N, E]."""
     return x.index_select(0, rows)

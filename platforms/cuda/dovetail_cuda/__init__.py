@@ -1,0 +1,1 @@
+"""The platform `cuda`: NVIDIA GPUs through torch and Triton."""

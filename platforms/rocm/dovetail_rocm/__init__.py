@@ -1,0 +1,1 @@
+"""The platform `rocm`: AMD GPUs through torch and Triton."""
