@@ -7,9 +7,16 @@ import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import numpy as np
 import pytest
+from dovetail.config import EngineConfig
+from dovetail.engine.driven import Driven
+from dovetail.engine.load import load_engine
 from dovetail.errors import PlatformError
 from dovetail.plugins import GROUP, choices, discover
+from dovetail.request import Request
+from dovetail.sampling import SamplingParams
+from dovetail.weights.checkpoint import open_checkpoint
 from dovetail_rocm import driver
 from dovetail_rocm.platform import RocmPlatform
 
@@ -113,9 +120,34 @@ def run(device: str, *layers: str, cases: str = "") -> None:
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 
+def reply(engine: Driven) -> list[int]:
+    """Greedy tokens for a prompt."""
+    prompt = np.random.default_rng(5).integers(300, 1500, 20).tolist()
+    sampling = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True)
+    engine.submit(Request(id="one", prompt=prompt, sampling=sampling, max_tokens=12))
+    tokens: list[int] = []
+    while len(tokens) < 12:
+        for output in engine.step():
+            tokens += output.tokens
+    return tokens
+
+
 def test_the_contract_holds_with_torch_in_the_place_of_the_chip():
     run("host", "contract", "steps", "programs")
 
 
 def test_interpreted_kernels_compute_what_the_reference_does():
     run("emulated", "ops", cases=INTERPRETED)
+
+
+def test_a_mesh_replies_as_one_device_does():
+    """The bundled model, through the engine: the same tokens on one and on 4 devices."""
+    found, replies = discover([POINT]), []
+    for spec in ("rocm:host", "rocm:host,host1,host2,host3"):
+        config = EngineConfig(platform=spec, dtype="f32", max_model_len=256, max_num_seqs=2)
+        engine = load_engine(config, open_checkpoint("demo"), choices(spec, found))
+        try:
+            replies.append(reply(engine))
+        finally:
+            engine.close()
+    assert replies[0] == replies[1] and len(replies[0]) > 8

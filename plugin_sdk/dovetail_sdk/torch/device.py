@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dovetail_sdk.runner import Kernel, KernelDevice, KernelModel
 from dovetail_sdk.runner.call import Call
 
-from . import blocks
+from . import blocks as transfer
 from .backend import TorchBackend
 from .capture import Capture
 from .draw import Sampling
@@ -85,17 +85,17 @@ class TorchModel(KernelModel):
         with self._state.lock, torch.inference_mode(), device_errors():
             self._state.copy_blocks(group, sources, targets)
 
-    def read_blocks(self, group: int, blocks_: I32, out: NDArray[np.uint8]) -> Ticket[None]:
+    def read_blocks(self, group: int, blocks: I32, out: NDArray[np.uint8]) -> Ticket[None]:
         """See BlockTransfer."""
-        self._blocks("read_blocks", group, blocks_)
+        self._blocks("read_blocks", group, blocks)
         with self._state.lock, torch.inference_mode(), device_errors():
-            return blocks.read_blocks(self._state, group, blocks_, out)
+            return transfer.read_blocks(self._state, group, blocks, out)
 
-    def write_blocks(self, group: int, blocks_: I32, data: NDArray[np.uint8]) -> Ticket[None]:
+    def write_blocks(self, group: int, blocks: I32, data: NDArray[np.uint8]) -> Ticket[None]:
         """See BlockTransfer."""
-        self._blocks("write_blocks", group, blocks_)
+        self._blocks("write_blocks", group, blocks)
         with self._state.lock, torch.inference_mode(), device_errors():
-            return blocks.write_blocks(self._state, group, blocks_, data)
+            return transfer.write_blocks(self._state, group, blocks, data)
 
     def close(self) -> None:
         """Also where the device is lost: what cannot be waited for is dropped."""

@@ -1,6 +1,7 @@
 """What docs/support says of the platforms in this repository is what they say here."""
 
 import csv
+import importlib
 import importlib.util
 from pathlib import Path
 
@@ -24,6 +25,25 @@ def platforms():
 
         if any(info.unavailable is None for info in XpuPlatform().probe()):
             yield XpuPlatform()
+
+
+EMULATED = {
+    "cuda": "dovetail_cuda.platform:CudaPlatform",
+    "rocm": "dovetail_rocm.platform:RocmPlatform",
+}
+
+
+@pytest.mark.parametrize("name", EMULATED)
+def test_support_of_platforms_without_their_chip_is_recorded(name):
+    module, _, made = EMULATED[name].partition(":")
+    pytest.importorskip(module)
+    context = Context(getattr(importlib.import_module(module), made)(), ids=["host"])
+    try:
+        rows = {row.cell: (row.result, row.passed) for row in support(context)}
+    finally:
+        context.close()
+    known = recorded(name)
+    assert rows == {cell: known[cell] for cell in rows}, RECORD.format(f"{name}:host")
 
 
 def recorded(name):
