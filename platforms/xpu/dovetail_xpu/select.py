@@ -4,7 +4,8 @@ Every kernel has a form that needs OpenCL 1.2 and nothing else. The rest are mac
 
     LANE      an item per output of a matrix product (GPUs), else sixteen (CPUs, whose items are threads)
     SUBGROUP  sums over a group by sub-groups of this size, where a kernel may demand one
-    MATRIX    products of sixteen-bit numbers by the matrix unit (XMX), over lines enough to fill it
+
+and products of sixteen-bit numbers go to the matrix unit (XMX, linear_matrix.cl) where there are lines enough to fill it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Variant:
     group         items of a group where they share a line or a token
     linear_group  items of a group of a matrix product
     subgroup      macro SUBGROUP, 0 for none
-    matrix        whether MATRIX kernels are taken
+    matrix        whether the matrix unit is used
+    emulated      the matrix unit is played by shuffles: for tests where there are sub-groups and no unit
     units         compute units, which a short step should keep busy
     """
 
@@ -32,6 +34,7 @@ class Variant:
     subgroup: int
     matrix: bool
     units: int
+    emulated: bool = False
 
 
 def choose(found: Found, units: int) -> Variant:
@@ -41,7 +44,7 @@ def choose(found: Found, units: int) -> Variant:
     return Variant(
         lane=found.gpu,
         group=64 if found.gpu else 16,
-        linear_group=64 if found.gpu else 4,
+        linear_group=64 if found.gpu else 1,
         subgroup=subgroup,
         matrix=features.matrix and features.fp16 and bool(subgroup),
         units=units,

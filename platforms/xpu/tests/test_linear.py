@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from dovetail.graph import BF16, F32, INT8, GraphBuilder, WeightForm, with_forms
 from dovetail_sdk.conformance.numbers import Weights
-from dovetail_sdk.opencl import Machine, OpenclBackend, Programs, cache_folder
+from dovetail_sdk.opencl import Machine, OpenclBackend, Programs, cache_folder, find
 from dovetail_sdk.packing import read_f32
-from dovetail_sdk.runner import NodeWeights
+from dovetail_sdk.runner import NUMPY_TYPES, NodeWeights
 from dovetail_xpu.kernels.linear import Linear
 from dovetail_xpu.kernels.tools import Tools
 from dovetail_xpu.select import choose
@@ -17,8 +17,8 @@ from dovetail_xpu.select import choose
 INT4 = WeightForm("int4_group", group=32)
 
 
-def graph_of(inputs, outputs, form):
-    build = GraphBuilder("linear", "f32")
+def graph_of(inputs, outputs, form, dtype="f32"):
+    build = GraphBuilder("linear", dtype)
     x = build.op(
         "embed",
         build.input("tokens", ("T",)),
@@ -75,3 +75,30 @@ def test_bf16_is_rounded_as_ml_dtypes_does(pocl, tmp_path):
     assert np.array_equal(np.isnan(found), np.isnan(wanted))
     same = ~np.isnan(wanted)
     assert np.array_equal(found[same], wanted[same])
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+@pytest.mark.parametrize("form", [None, INT8, INT4], ids=str)
+def test_the_matrix_unit_gives_what_numpy_gives(dtype, form):
+    """Its product is played by shuffles, on any device here that has sub-groups."""
+    found = [one for one in find() if one.features.subgroups and one.features.fp16]
+    if not found:
+        pytest.skip("no OpenCL device here has sub-groups and half arithmetic")
+    machine = Machine(found[0])
+    backend = OpenclBackend(machine, Programs(machine, cache_folder()))
+    variant = replace(
+        choose(found[0], machine.units), lane=True, linear_group=64, matrix=True, emulated=True
+    )
+    linear = Linear(Tools(backend, variant))
+    rng = np.random.default_rng(0)
+    for inputs, outputs in ((64, 64), (544, 131)):
+        graph = graph_of(inputs, outputs, form or WeightForm("dense", dtype), dtype)
+        source = Weights(graph, lambda name, shape, rng: rng.standard_normal(shape, np.float32))
+        packed = linear.pack(NodeWeights(graph.nodes[-1], graph, source, backend, {}))
+        for lines in (8, 45):
+            x = rng.standard_normal((lines, inputs), np.float32).astype(NUMPY_TYPES[dtype])
+            found_y = backend.download(linear.linear(backend.upload(x), **packed))
+            weight, bias = read_f32(source, "weight"), source.read("bias")
+            wanted = x.astype(np.float32) @ weight.T + bias.astype(np.float32)
+            error = np.square(found_y.astype(np.float32) - wanted).sum()
+            assert error <= 2e-5 * np.square(wanted).sum()

@@ -31,7 +31,7 @@ class Features:
     fp16        half arithmetic
     subgroups   sub-groups of a size that the kernel demands, by Intel's extension
     dot         dot products of four int8 in a word
-    matrix      sub-group matrix multiply (XMX)
+    matrix      sub-group matrix multiply over sixteen lanes (XMX of Xe2 and Xe-HPC; that of DG2 has eight)
     """
 
     fp16: bool = False
@@ -95,13 +95,14 @@ def find() -> list[Found]:
 
 
 def features_of(extensions: str) -> Features:
-    """From the list of extensions that a device gives."""
+    """From the list of extensions that a device gives. Units of eight lanes are those that can be split between two."""
     names = set(extensions.split())
     return Features(
         fp16="cl_khr_fp16" in names,
         subgroups={"cl_intel_subgroups", "cl_intel_required_subgroup_size"} <= names,
         dot="cl_khr_integer_dot_product" in names,
-        matrix="cl_intel_subgroup_matrix_multiply_accumulate" in names,
+        matrix="cl_intel_subgroup_matrix_multiply_accumulate" in names
+        and "cl_intel_subgroup_split_matrix_multiply_accumulate" not in names,
     )
 
 

@@ -14,9 +14,24 @@
 //
 // Query i sees key j iff i - back <= j <= i + ahead. Sources: Dao 2023, algorithm 1; Dao et al. 2023 (stretches).
 
+//
+// VEC is how many numbers an item takes at once: 16 where items are threads of a CPU, 4 where they are lanes of a GPU.
+
 #define STRETCH 32
 
-inline float16 load_q(__local const float *q, int d) { return vload16(0, q + d); }
+#if VEC == 16
+typedef float16 wide;
+#define LOADV(T, p, i) LOAD16(T, p, i)
+#define GET(p) vload16(0, p)
+#define PUT(x, p) vstore16(x, 0, p)
+#define SUM(x) sum16(x)
+#else
+typedef float4 wide;
+#define LOADV(T, p, i) LOAD4(T, p, i)
+#define GET(p) vload4(0, p)
+#define PUT(x, p) vstore4(x, 0, p)
+#define SUM(x) dot(x, (float4)1.0f)
+#endif
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention(
     __global const TYPE(VALUE) * q, int q_at, int q_step, __global const TYPE(KV) * keys, int k_at,
@@ -68,16 +83,16 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention(
       int p = from + j;
       for (int line = 0; line < lines; line += 4) {
         __local const float *a = queries + line * Dp;
-        float16 s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
+        wide s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
         int d = 0;
-        for (; d + 16 <= D; d += 16) {
-          float16 x = LOAD16(KV, key, d);
-          s0 += x * load_q(a, d);
-          s1 += x * load_q(a, Dp + d);
-          s2 += x * load_q(a, 2 * Dp + d);
-          s3 += x * load_q(a, 3 * Dp + d);
+        for (; d + VEC <= D; d += VEC) {
+          wide x = LOADV(KV, key, d);
+          s0 += x * GET(a + d);
+          s1 += x * GET(a + Dp + d);
+          s2 += x * GET(a + 2 * Dp + d);
+          s3 += x * GET(a + 3 * Dp + d);
         }
-        float4 s = (float4)(sum16(s0), sum16(s1), sum16(s2), sum16(s3));
+        float4 s = (float4)(SUM(s0), SUM(s1), SUM(s2), SUM(s3));
         for (; d < D; d++)
           s += LOAD(KV, key, d) * (float4)(a[d], a[Dp + d], a[2 * Dp + d], a[3 * Dp + d]);
         float score[4] = {s.s0, s.s1, s.s2, s.s3};
@@ -94,51 +109,52 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention(
     // Weights, a line per item.
     for (int line = l; line < lines; line += GROUP) {
       __local float *s = scores + line * STRETCH;
-      float16 a = vload16(0, s), b = vload16(1, s);
       float before = top[line], now = before;
       for (int j = 0; j < STRETCH; j++) now = s[j] > now || isnan(s[j]) ? s[j] : now;
       bool any = now != -INFINITY;
       float zero = any ? now : 0.0f;
-      a = exp(a - zero);
-      b = exp(b - zero);
-      vstore16(a, 0, s);
-      vstore16(b, 1, s);
+      wide total = 0.0f;
+      for (int j = 0; j < STRETCH; j += VEC) {
+        wide weight = exp(GET(s + j) - zero);
+        PUT(weight, s + j);
+        total += weight;
+      }
       float lost = any ? exp(before - now) : 1.0f;
       fade[line] = lost;
-      mass[line] = mass[line] * lost + sum16(a + b);
+      mass[line] = mass[line] * lost + SUM(total);
       top[line] = now;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
 
-    // Weighted sums of values, sixteen columns of four lines per item.
-    int columns = Vp / 16, blocks = (lines + 3) / 4;
+    // Weighted sums of values, VEC columns of four lines per item.
+    int columns = Vp / VEC, blocks = (lines + 3) / 4;
     for (int unit = l; unit < columns * blocks; unit += GROUP) {
-      int d = unit % columns * 16, line = unit / columns * 4;
+      int d = unit % columns * VEC, line = unit / columns * 4;
       __local const float *w = scores + line * STRETCH;
       __local float *sum = sums + line * Vp + d;
-      float16 s0 = vload16(0, sum) * fade[line], s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
-      if (line + 1 < lines) s1 = vload16(0, sum + Vp) * fade[line + 1];
-      if (line + 2 < lines) s2 = vload16(0, sum + 2 * Vp) * fade[line + 2];
-      if (line + 3 < lines) s3 = vload16(0, sum + 3 * Vp) * fade[line + 3];
+      wide s0 = GET(sum) * fade[line], s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
+      if (line + 1 < lines) s1 = GET(sum + Vp) * fade[line + 1];
+      if (line + 2 < lines) s2 = GET(sum + 2 * Vp) * fade[line + 2];
+      if (line + 3 < lines) s3 = GET(sum + 3 * Vp) * fade[line + 3];
       for (int j = 0; j < here; j++) {
         __global const TYPE(KV) *value = values + at_value[j];
-        float16 x;
-        if (d + 16 <= Dv) {
-          x = LOAD16(KV, value, d);
+        wide x;
+        if (d + VEC <= Dv) {
+          x = LOADV(KV, value, d);
         } else {
-          float some[16];
-          for (int i = 0; i < 16; i++) some[i] = d + i < Dv ? LOAD(KV, value, d + i) : 0.0f;
-          x = vload16(0, some);
+          float some[VEC];
+          for (int i = 0; i < VEC; i++) some[i] = d + i < Dv ? LOAD(KV, value, d + i) : 0.0f;
+          x = GET(some);
         }
         s0 += x * w[j];
         s1 += x * w[STRETCH + j];
         s2 += x * w[2 * STRETCH + j];
         s3 += x * w[3 * STRETCH + j];
       }
-      vstore16(s0, 0, sum);
-      if (line + 1 < lines) vstore16(s1, 0, sum + Vp);
-      if (line + 2 < lines) vstore16(s2, 0, sum + 2 * Vp);
-      if (line + 3 < lines) vstore16(s3, 0, sum + 3 * Vp);
+      PUT(s0, sum);
+      if (line + 1 < lines) PUT(s1, sum + Vp);
+      if (line + 2 < lines) PUT(s2, sum + 2 * Vp);
+      if (line + 3 < lines) PUT(s3, sum + 3 * Vp);
     }
   }
   barrier(CLK_LOCAL_MEM_FENCE);

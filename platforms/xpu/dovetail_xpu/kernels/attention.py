@@ -43,7 +43,7 @@ class Attention:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._group = 64 if tools.variant.lane else 8
+        self._group, self._vec = (64, 4) if tools.variant.lane else (8, 16)
 
     def kv_write(self, k: Array, v: Array, *, cache: Layer, step: Step) -> Array:
         """The order between this and the reads after it is that of the queue."""
@@ -163,6 +163,7 @@ class Attention:
             KV=stored,
             GROUP=self._group,
             QUERIES=QUERIES,
+            VEC=self._vec,
             WHOLE=whole,
         )
         chunks = -(-(all_heads // kv_heads) // heads)
@@ -183,6 +184,7 @@ class Attention:
                 KV=stored,
                 GROUP=self._group,
                 QUERIES=QUERIES,
+                VEC=self._vec,
                 WHOLE=whole,
             )
             given = (parts.buffer, plan.joins.buffer, y.buffer, all_heads, value_width)

@@ -8,7 +8,7 @@
 // bias    [O] where `biased`
 // y       [lines, O]  VALUE
 //
-// A group takes ROWS lines, and GROUP blocks of 16 outputs with an item each, or (LANE) GROUP outputs with an item each. Few
+// A group takes ROWS lines, and BLOCKS blocks of 16 outputs in one item, or (LANE) GROUP outputs with an item each. Few
 // lines: the weights are read once, as a stream. Many: groups that share weights follow each other.
 
 #define CHUNK 512
@@ -53,66 +53,71 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void linear(
   int first = get_group_id(0) * ROWS, l = get_local_id(0);
 
 #ifndef LANE
-  int block = get_group_id(1) * GROUP + l;
-  bool idle = 16 * block >= O;
-  float16 sums[ROWS * CHAINS];
-  for (int i = 0; i < ROWS * CHAINS; i++) sums[i] = 0.0f;
+  int block = get_group_id(1) * BLOCKS, blocks = min(BLOCKS, (O + 15) / 16 - block);
+  float16 sums[BLOCKS * ROWS];
+  for (int i = 0; i < BLOCKS * ROWS; i++) sums[i] = 0.0f;
   for (int k0 = 0; k0 < I; k0 += CHUNK) {
     stage(x, x_at, x_step, inner, lines, I, first, k0, xs);
-    int n = idle ? 0 : min(CHUNK, I - k0);
+    int n = min(CHUNK, I - k0);
+    for (int b = 0; b < blocks; b++) {
+      float16 mine[ROWS * CHAINS];  // in registers, while what crosses the chunks is not
+      _Pragma("unroll") for (int i = 0; i < ROWS * CHAINS; i++) mine[i] = 0.0f;
 #ifdef GROUPED
-    __global const uchar *w = weight + ((size_t)block * I + k0) * 8;
-    for (int g = 0; g < n; g += group) {
-      size_t at = ((size_t)block * (I / group) + (k0 + g) / group) * 16;
-      float16 z = vload16(0, zero + at), s = vload16(0, scale + at);
-      float16 part[ROWS];
-      for (int r = 0; r < ROWS; r++) part[r] = 0.0f;
-      for (int k = g; k < g + group; k += 2) {
-        uchar16 both = vload16(0, w + 8 * k);
-        float16 even = convert_float16(both & (uchar)15) - z;
-        float16 odd = convert_float16(both >> (uchar)4) - z;
-        for (int r = 0; r < ROWS; r++)
-          part[r] += xs[r * CHUNK + k] * even + xs[r * CHUNK + k + 1] * odd;
+      __global const uchar *w = weight + ((size_t)(block + b) * I + k0) * 8;
+      for (int g = 0; g < n; g += group) {
+        size_t at = ((size_t)(block + b) * (I / group) + (k0 + g) / group) * 16;
+        float16 z = vload16(0, zero + at), s = vload16(0, scale + at);
+        float16 part[ROWS];
+        _Pragma("unroll") for (int r = 0; r < ROWS; r++) part[r] = 0.0f;
+        for (int k = g; k < g + group; k += 2) {
+          uchar16 both = vload16(0, w + 8 * k);
+          float16 even = convert_float16(both & (uchar)15) - z;
+          float16 odd = convert_float16(both >> (uchar)4) - z;
+          _Pragma("unroll") for (int r = 0; r < ROWS; r++)
+            part[r] += xs[r * CHUNK + k] * even + xs[r * CHUNK + k + 1] * odd;
+        }
+        _Pragma("unroll") for (int r = 0; r < ROWS; r++) mine[r * CHAINS] += part[r] * s;
       }
-      for (int r = 0; r < ROWS; r++) sums[r * CHAINS] += part[r] * s;
-    }
 #else
-    __global const TYPE(WEIGHT) *w = weight + ((size_t)block * I + k0) * 16;
-    int k = 0;
-    for (; k + CHAINS <= n; k += CHAINS)
-      for (int c = 0; c < CHAINS; c++) {
-        float16 some = WIDE(w, k + c);
-        for (int r = 0; r < ROWS; r++) sums[r * CHAINS + c] += xs[r * CHUNK + k + c] * some;
+      __global const TYPE(WEIGHT) *w = weight + ((size_t)(block + b) * I + k0) * 16;
+      int k = 0;
+      for (; k + CHAINS <= n; k += CHAINS)
+        _Pragma("unroll") for (int c = 0; c < CHAINS; c++) {
+          float16 some = WIDE(w, k + c);
+          _Pragma("unroll") for (int r = 0; r < ROWS; r++)
+            mine[r * CHAINS + c] += xs[r * CHUNK + k + c] * some;
+        }
+      for (; k < n; k++) {
+        float16 some = WIDE(w, k);
+        _Pragma("unroll") for (int r = 0; r < ROWS; r++) mine[r * CHAINS] += xs[r * CHUNK + k] * some;
       }
-    for (; k < n; k++) {
-      float16 some = WIDE(w, k);
-      for (int r = 0; r < ROWS; r++) sums[r * CHAINS] += xs[r * CHUNK + k] * some;
-    }
 #endif
+      _Pragma("unroll") for (int r = 0; r < ROWS; r++)
+        _Pragma("unroll") for (int c = 0; c < CHAINS; c++) sums[b * ROWS + r] += mine[r * CHAINS + c];
+    }
     barrier(CLK_LOCAL_MEM_FENCE);
   }
-  if (idle) return;
-  for (int r = 0; r < ROWS && first + r < lines; r++) {
-    float16 sum = sums[r * CHAINS];
-    for (int c = 1; c < CHAINS; c++) sum += sums[r * CHAINS + c];
-    int left = O - 16 * block;
-    size_t to = (size_t)(first + r) * O + 16 * block;
+  for (int i = 0; i < blocks * ROWS; i++) {
+    int r = i % ROWS, output = 16 * (block + i / ROWS), left = O - output;
+    if (first + r >= lines) continue;
+    float16 sum = sums[i];
+    size_t to = (size_t)(first + r) * O + output;
     if (left >= 16) {
 #ifdef SCALED
-      sum *= vload16(block, scale);
+      sum *= vload16(0, scale + output);
 #endif
-      if (biased) sum += vload16(block, bias);
+      if (biased) sum += vload16(0, bias + output);
       STORE16(VALUE, y, to, sum);
       continue;
     }
     float some[16];
     vstore16(sum, 0, some);
-    for (int i = 0; i < left; i++) {
-      float value = some[i];
+    for (int j = 0; j < left; j++) {
+      float value = some[j];
 #ifdef SCALED
-      value *= scale[16 * block + i];
+      value *= scale[output + j];
 #endif
-      STORE(VALUE, y, to + i, biased ? value + bias[16 * block + i] : value);
+      STORE(VALUE, y, to + j, biased ? value + bias[output + j] : value);
     }
   }
 

@@ -16,6 +16,8 @@ from .tools import Tools, ceil
 BLOCK = 16
 """Outputs whose weights lie side by side."""
 _FEW = 4
+_TILES = 4
+"""Times eight lines that a sub-group of the matrix unit takes at once."""
 _AT_ONCE = 8
 _SIGNATURE = "biiiiibbbibibi"
 
@@ -50,17 +52,27 @@ class Linear:
             made["bias"] = self._tools.backend.upload(_padded(bias, 0, BLOCK))
         for lines in (1, _FEW, _AT_ONCE):
             self._function(made["weight"].kind, weights.graph.dtype, lines)
+        if self._fills_unit(made["weight"].kind, weights.graph.dtype, _AT_ONCE):
+            self._unit(made["weight"].kind, weights.graph.dtype)
         return made
 
     def linear(self, x: Array, *, weight: Packed, bias: Array | None = None) -> Array:
         """x [*, I] -> [*, O]"""
         lines, inner, width = x.lines
         y = self._tools.new((*x.shape[:-1], weight.outputs), x.dtype)
-        function, rows = self._function(weight.kind, x.dtype, lines)
-        group, lane = self._tools.variant.linear_group, self._tools.variant.lane
+        variant = self._tools.variant
+        if self._fills_unit(weight.kind, x.dtype, lines):
+            function, rows, each = (
+                self._unit(weight.kind, x.dtype),
+                8 * _TILES,
+                variant.linear_group,
+            )
+        else:
+            function, rows = self._function(weight.kind, x.dtype, lines)
+            each = variant.linear_group if variant.lane else BLOCK * _blocks(rows)
         function(
-            (ceil(lines, rows), ceil(weight.outputs, group if lane else group * BLOCK)),
-            (group, 1),
+            (ceil(lines, rows), ceil(weight.outputs, each)),
+            (variant.linear_group, 1),
             *(*buffers(x), inner, lines, width),
             *(weight.data.buffer, weight.scale.buffer, weight.zero.buffer, weight.group),
             *((weight.scale if bias is None else bias).buffer, int(bias is not None)),
@@ -81,10 +93,32 @@ class Linear:
             ROWS=rows,
             GROUP=variant.linear_group,
             LANE=variant.lane,
+            BLOCKS=_blocks(rows),
             SCALED=kind == "i8",
             GROUPED=kind == "i4",
         )
         return function, rows
+
+    def _fills_unit(self, kind: str, dtype: str, lines: int) -> bool:
+        """Whether a product goes to the matrix unit, which multiplies numbers of one sixteen-bit type."""
+        able = dtype in ("f16", "bf16") and kind in (dtype, "i8", "i4")
+        return self._tools.variant.matrix and able and lines >= 8
+
+    def _unit(self, kind: str, dtype: str) -> Function:
+        variant = self._tools.variant
+        return self._tools.function(
+            "linear_matrix.cl",
+            "linear_matrix",
+            _SIGNATURE,
+            VALUE=dtype,
+            WEIGHT=kind,
+            GROUP=variant.linear_group,
+            SUBGROUP=variant.subgroup,
+            TILES=_TILES,
+            SCALED=kind == "i8",
+            GROUPED=kind == "i4",
+            EMULATED=variant.emulated,
+        )
 
     def _weight(self, weights: NodeWeights) -> Packed:
         lane, backend = self._tools.variant.lane, self._tools.backend
@@ -103,6 +137,11 @@ class Linear:
         scale = np.asarray(weights.read("weight", "scale"), np.float32)
         scales = backend.upload(_padded(scale, 0, BLOCK))
         return Packed("i8", laid, scales, nothing, 1, outputs)
+
+
+def _blocks(rows: int) -> int:
+    """Blocks of outputs for one item (macro BLOCKS): several share the lines that were staged, where there are many."""
+    return 1 if rows == 1 else 4
 
 
 def blocks(data: NDArray[Any], *, lane: bool) -> NDArray[Any]:
