@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import time
 from dataclasses import dataclass, field
 
 import bare
+import numpy as np
+from dovetail.platform import KVLayout, Shape
 from dovetail.plugins import open_device, select
 from dovetail.weights import random_weights
 from forms import RandomForms
@@ -47,9 +50,9 @@ def contestant(spec: str, given: argparse.Namespace) -> Contestant:
     model = device.load(graph, source)
     blocks = -(-(bare.CONTEXT + 512) // bare.BLOCK_SIZE)
     count = 1 + given.rows * blocks
-    layout = bare.KVLayout(bare.BLOCK_SIZE, form.name, graph.cache)
+    layout = KVLayout(bare.BLOCK_SIZE, form.name, graph.cache)
     model.allocate(layout, (count,) * len(graph.cache))
-    shape = bare.Shape(tokens=256, rows=given.rows, outputs=given.rows, blocks=blocks)
+    shape = Shape(tokens=256, rows=given.rows, outputs=given.rows, blocks=blocks)
     bench = bare.Bench(model, model.compile(shape), len(graph.cache), count)
     return Contestant(spec, bench, [model, device])
 
@@ -59,12 +62,10 @@ def measure(all_of_them: list[Contestant], given: argparse.Namespace) -> None:
     for number in range(given.rounds + 1):
         for one in all_of_them:
             times = list(bare.decode(one.bench, given.rows, given.steps))
-            started = bare.time.perf_counter()
+            started = time.perf_counter()
             batch = bare.make_batch(one.bench, 1, new=256, past=0, room=256)
-            one.bench.program.run(batch).sample(
-                bare.np.zeros(1, bare.np.int32), bare.greedy(1)
-            ).result()
-            prompt = bare.time.perf_counter() - started
+            one.bench.program.run(batch).sample(np.zeros(1, np.int32), bare.greedy(1)).result()
+            prompt = time.perf_counter() - started
             if number:  # the first round warms up
                 one.steps.append(1e3 * statistics.median(times))
                 one.prompts.append(1e3 * prompt)
