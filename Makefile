@@ -9,7 +9,7 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PACKAGES := core plugin_sdk platforms/cpu
-TESTED := platforms/cuda platforms/rocm platforms/xpu
+TESTED := platforms/cuda platforms/rocm platforms/tpu platforms/xpu
 MANIFESTS := $(PACKAGES:%=%/pyproject.toml)
 KERNELS := $(wildcard platforms/cpu/dovetail_cpu/native/source/*)
 

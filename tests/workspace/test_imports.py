@@ -34,7 +34,7 @@ def test_no_core_module_imports_a_framework_or_a_plugin():
     modules = core_modules()
     assert len(modules) > 40
     loaded = {name.partition(".")[0] for name in imported_by(*modules)}
-    assert not loaded & (FRAMEWORKS | {"dovetail_sdk", "dovetail_cpu"})
+    assert not loaded & (FRAMEWORKS | {"dovetail_sdk", "dovetail_cpu", "dovetail_tpu"})
 
 
 @pytest.mark.parametrize("package", sorted(LIGHT))

@@ -1,0 +1,1 @@
+"""Kernels in Pallas, one file per op; `select.py` says where each runs."""
