@@ -5,6 +5,7 @@ VENV ?= .venv
 MODEL ?= demo
 HOST ?= 127.0.0.1
 PORT ?= 8000
+MINUTES ?= 10
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ TESTED := platforms/cuda platforms/rocm platforms/tpu platforms/xpu
 MANIFESTS := $(PACKAGES:%=%/pyproject.toml)
 KERNELS := $(wildcard platforms/cpu/dovetail_cpu/native/source/*)
 
-.PHONY: serve chat test lint format types clean
+.PHONY: serve chat test chaos lint format types clean
 
 serve: $(VENV)/.serve
 	$(BIN)/dovetail serve $(MODEL) --host $(HOST) --port $(PORT) $(ARGS)
@@ -24,6 +25,9 @@ chat: $(VENV)/.serve
 test: $(VENV)/.test
 	$(MAKE) --no-print-directory lint types
 	$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(VENV)/.test
+	$(BIN)/python ci/chaos --minutes $(MINUTES) $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

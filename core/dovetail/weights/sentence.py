@@ -154,7 +154,7 @@ def _pooling(path: Path) -> tuple[Literal["cls", "mean", "last"], bool]:
     else:
         modes = [name for name in values if name.startswith("pooling_mode_") and values[name]]
         modes = [MODES.get(name, name) for name in modes]
-    if not isinstance(modes, list) or len(modes) != 1 or modes[0] not in POOLINGS:
+    if not isinstance(modes, list) or len(modes) != 1 or modes[0] not in [*POOLINGS]:
         raise UnsupportedModel(
             f"{path}: pooling {str(modes)[:200]} is not supported; supported: one of cls, mean, last token"
         )
@@ -222,6 +222,6 @@ def _prompts(path: Path) -> tuple[Mapping[str, str], str | None]:
                 f"{path}: prompt {name[:60]!r} must be a text of at most {MAX_PROMPT} characters"
             )
     default = values.get("default_prompt_name")
-    if default is not None and default not in prompts:
+    if default is not None and default not in [*prompts]:  # a list is no key
         raise CheckpointError(f"{path}: default_prompt_name {str(default)[:60]!r} is in no prompts")
     return prompts, default

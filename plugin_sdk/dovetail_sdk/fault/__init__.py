@@ -20,7 +20,8 @@ An id is words joined by "+", in any order; a word may come more than once:
     oom-allocate@N        OutOfMemory where the cache is made for the N-th time
     oom-compile           OutOfMemory where a program is compiled
 
-`probe` lists every word with a number that does for most tests, alone and behind "ahead2+". `open` takes any other that
+`probe` lists every word with a number that does for most tests and with one that lets a server get going first, alone and
+behind "ahead2+". `open` takes any other that
 the grammar has, as does FaultPlatform("cache-lost@2+cache-lost@9"), which lists it.
 """
 

@@ -26,6 +26,8 @@ AT_A_CALL = ("oom-load", "oom-allocate", "oom-compile")
 EXAMPLES = (
     "slow=0.01",
     *(f"{word}@5" for word in AT_A_STEP),
+    *(f"{word}@150" for word in AT_A_STEP),
+    "cache-lost@40+cache-lost-late@90+cache-lost-sample@150+cache-lost@151",
     "oom-load",
     "oom-allocate@1",
     "oom-allocate@2",

@@ -1,0 +1,172 @@
+"""`dovetail serve` as a process that may be looked into, starved and killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+START_S = 120.0
+READY = re.compile(r"http://127\.0\.0\.1:(\d+)")
+
+
+class Server:
+    """One server after another in a folder of its own, on one port; `start` and `end` as often as wanted.
+
+    folder  its home, temporary files and log
+    down    [from, to] on time.monotonic(): when requests may fail, because the engine was killed or the server ended
+    gone    the same, when connections may fail too, because the server ended
+    seen    every process that it has had
+    """
+
+    def __init__(self, folder: Path, model: str, flags: list[str]) -> None:
+        self.folder = folder
+        self.url = ""
+        self.down: list[list[float]] = []
+        self.gone: list[list[float]] = []
+        self.seen: set[int] = set()
+        self._command = [sys.executable, "-m", "dovetail.cli.main", "serve", model, *flags]
+        self._port = 0
+        self._process: subprocess.Popen[str] | None = None
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir(parents=True)
+
+    @property
+    def pid(self) -> int:
+        """Of the server process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has said."""
+        return (self.folder / "log").read_text()
+
+    async def start(self) -> float:
+        """Start it and wait until it is ready; the seconds that took."""
+        began = time.monotonic()
+        home = {
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.temporary),
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+        }
+        with (self.folder / "log").open("a") as log:
+            self._process = subprocess.Popen(
+                [*self._command, "--port", str(self._port)],
+                env={**os.environ, **home},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        lines = asyncio.to_thread(self._read_ready)
+        self._port = await asyncio.wait_for(lines, START_S)
+        self.url = f"http://127.0.0.1:{self._port}"
+        return time.monotonic() - began
+
+    def _read_ready(self) -> int:
+        process = self._process
+        assert process is not None and process.stdout is not None
+        for line in process.stdout:
+            if found := READY.search(line):
+                return int(found[1])
+        raise RuntimeError(f"the server did not start: {self.log[-2000:]}")
+
+    def engines(self) -> list[int]:
+        """Its child processes."""
+        found: list[int] = []
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+        self.seen.update(found)
+        return [pid for pid in found if alive(pid)]
+
+    def kill_engine(self) -> bool:
+        """SIGKILL; False if there is none just now. Requests may fail from now until `recovered`."""
+        engines = self.engines()
+        for pid in engines:
+            self.down.append([time.monotonic(), float("inf")])
+            os.kill(pid, signal.SIGKILL)
+        return bool(engines)
+
+    def limit_files(self, size: int) -> None:
+        """No file that the engine writes gets longer than this."""
+        for pid in self.engines():
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    async def recovered(self) -> float:
+        """Wait until it serves again; when that was."""
+        async with httpx.AsyncClient(base_url=self.url) as client, asyncio.timeout(START_S):
+            while (await client.get("/ready")).status_code != 200:
+                await asyncio.sleep(0.02)
+        now = time.monotonic()
+        for interval in (*self.down, *self.gone):
+            interval[1] = min(interval[1], now)
+        return now
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait; the exit status."""
+        process = self._process
+        assert process is not None
+        self.seen.update([process.pid, *self.engines()])
+        for times in (self.down, self.gone):
+            times.append([time.monotonic(), float("inf")])
+        process.send_signal(number)
+        status = await asyncio.wait_for(asyncio.to_thread(process.wait), START_S)
+        assert process.stdout is not None
+        process.stdout.close()
+        return status
+
+    def excuses(self, began: float, ended: float, *, broken: bool = False) -> bool:
+        """Whether a request of that time may have failed, or its connection."""
+        times = self.gone if broken else self.down
+        return any(start <= ended and began <= end for start, end in times)
+
+    async def orphans(self) -> list[int]:
+        """Processes of it that are still there, some time after it has ended."""
+        for _ in range(100):
+            left = [pid for pid in self.seen if alive(pid) and self._is_ours(pid)]
+            if not left:
+                break
+            await asyncio.sleep(0.05)
+        return left
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            return f"TMPDIR={self.temporary}".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def descriptors(pid: int) -> list[str]:
+    """What a process has open."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.append(os.readlink(entry))
+        except FileNotFoundError:
+            continue
+    return sorted(found)
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process's own, files that it has mapped not counted."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) << 10
+    return 0
