@@ -18,9 +18,16 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import ScalarFormatter
 from report import OURS, Result, read
 
-COLOURS = {OURS: "#c2410c", "vllm": "#2563eb", "llama-server": "#16a34a", "genai": "#7c3aed"}
+COLOURS = {
+    OURS: "#c2410c",
+    "dovetail-fast": "#f59e0b",
+    "vllm": "#2563eb",
+    "llama-server": "#16a34a",
+    "genai": "#7c3aed",
+}
 
 
 def series(results: list[Result], word: str, figure: str) -> dict[str, list[tuple[float, float]]]:
@@ -56,6 +63,7 @@ def throughput(results: list[Result], path: Path, title: str) -> None:
     figure, axes = plt.subplots(figsize=(7, 4.2))
     draw(axes, results, "clients", "tokens_per_s", "output tokens per second")
     axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.set_xlabel("clients, each asking again as soon as it is answered")
     axes.set_title(title)
     axes.legend()
@@ -68,8 +76,6 @@ def latency(results: list[Result], path: Path, title: str) -> None:
     draw(first, results, "rate", "first_p50_ms", "time to first token, median, ms")
     draw(gap, results, "rate", "gap_p99_ms", "between deliveries, p99, ms")
     for axes in (first, gap):
-        axes.set_yscale("log")
-        axes.set_ylim(auto=True)
         axes.set_xlabel("requests per second")
     first.legend()
     figure.suptitle(title)

@@ -151,7 +151,7 @@ def dovetail(model: Path, weights: str, arguments: tuple[str, ...] = ()) -> Serv
     return Server(f"dovetail {weights}", command)
 
 
-def llama_server(program: Path, gguf: Path, weights: str, context: int = 65_536) -> Server:
+def llama_server(program: Path, gguf: Path, weights: str, context: int = 98_304) -> Server:
     """llama.cpp's; a cache per slot: the unified one makes every slot look at the others' tokens."""
 
     def command(port: int) -> list[str]:
