@@ -43,6 +43,8 @@ class EngineConfig:
                             for it: a second or two and some 250 MB for a vocabulary of 150,000
     seed                    of requests that bring none: None draws a fresh one each time
     max_queue               requests that may wait before new ones are refused
+    max_queue_tokens        tokens that all requests together may have, prompts and what they may generate, before new ones are
+                            refused
     step_timeout_s          seconds without a sign of life, while requests run, after which an engine process is taken to hang
                             and is started again; 0: never
     max_restarts            lives of the engine process in a row that delivered nothing, after which it is not started
@@ -75,5 +77,6 @@ class EngineConfig:
     prepare_grammars: bool = False
     seed: int | None = None
     max_queue: int = 4096
+    max_queue_tokens: int = 1 << 26
     step_timeout_s: float = 300.0
     max_restarts: int = 5

@@ -18,6 +18,7 @@
       EngineError        5xx   the engine is at fault
         Overloaded       429     the queue is full; carries when to try again
         EngineStopped    503     the engine is not running
+        DeadlineExceeded 504     the request was not complete in the time it had
 
 A message names the thing, the value it has, the limit and the way out.
 """
@@ -140,3 +141,9 @@ class EngineStopped(EngineError):
     """The engine is not running."""
 
     status = 503
+
+
+class DeadlineExceeded(EngineError):
+    """The request was not complete in the time it had."""
+
+    status = 504

@@ -28,6 +28,7 @@ class Request:
     seed        key of the draws: never None here
     priority    lower goes first
     breakers    token ids of sampling.dry_sequence_breakers: whole breakers, and beginnings with what completes them
+    owner       whose it is: owners take turns; empty where there is nobody to tell apart
     salt        separates prefix caches: requests share cached blocks only where it is equal
     task        what is wanted of the prompt; embed and score take max_tokens 0
     types       for encoders: the segment of each token of the prompt, a byte each; empty for all 0
@@ -41,6 +42,7 @@ class Request:
     seed: int = 0
     priority: int = 0
     salt: str = ""
+    owner: str = ""
     breakers: list[list[int]] = field(default_factory=list)
     task: Literal["generate", "embed", "score"] = "generate"
     types: bytes = b""

@@ -50,6 +50,7 @@ REQUEST = Request(
     stop_ids=frozenset({7, 9}),
     seed=2**64 - 1,
     salt="tenant",
+    owner="key",
 )
 OUTPUT = Output(
     "a",

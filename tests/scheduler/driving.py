@@ -19,7 +19,7 @@ def scheduler_of(**given) -> Scheduler:
 
 def request_of(name: str, prompt, max_tokens: int = 4, **given) -> Request:
     stop_ids = frozenset(given.pop("stop_ids", ()))
-    fields = {key: given.pop(key) for key in ("priority", "salt", "seed") if key in given}
+    fields = {key: given.pop(key) for key in ("priority", "salt", "seed", "owner") if key in given}
     sampling = SamplingParams(max_tokens=max_tokens, **given)
     return Request(
         id=name,

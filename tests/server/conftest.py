@@ -123,6 +123,7 @@ class Running:
         origins: tuple[str, ...] = (),
         head_timeout_s: float = 30.0,
         stall_timeout_s: float = 60.0,
+        request_timeout_s: float = 0.0,
         **settings: Any,
     ) -> None:
         self.served: Served
@@ -130,6 +131,7 @@ class Running:
         self.port = 0
         self.api_keys, self.hosts = api_keys, hosts
         self.access, self.origins = access, origins
+        self.request_timeout_s = request_timeout_s
         self.head_timeout_s, self.stall_timeout_s = head_timeout_s, stall_timeout_s
         self._config = EngineConfig(model=str(model), **{"platform": "null", **settings})
         self._loop = asyncio.new_event_loop()
@@ -161,6 +163,7 @@ class Running:
                 access=self.access or Access.of(self.api_keys),
                 hosts=self.hosts,
                 origins=self.origins,
+                request_timeout_s=self.request_timeout_s,
             )
             listener = bind("127.0.0.1", 0)
             self.port = listener.getsockname()[1]

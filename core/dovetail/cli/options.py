@@ -288,6 +288,13 @@ ENGINE = (
     ),
     Option(name="max_queue", help="requests that may wait", parse=between(0, 1 << 20), metavar="N"),
     Option(
+        name="max_queue_tokens",
+        help="prompts and outputs that may run or wait (67108864)",
+        parse=between(1, 1 << 50),
+        metavar="N",
+        rare=True,
+    ),
+    Option(
         name="step_timeout_s",
         help="seconds of silence after which an engine process hangs (300)",
         parse=seconds,
@@ -368,6 +375,13 @@ SERVER = (
     Option(
         name="stall_timeout_s",
         help="seconds for a client to read what waits (60)",
+        parse=seconds,
+        metavar="S",
+        rare=True,
+    ),
+    Option(
+        name="request_timeout_s",
+        help="seconds a request may take; none if 0 (0)",
         parse=seconds,
         metavar="S",
         rare=True,

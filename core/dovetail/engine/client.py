@@ -83,6 +83,9 @@ class Stream(Protocol):
     def cancel(self) -> None:
         """End the request within a step; harmless when it has ended."""
 
+    def abort(self, error: Exception) -> None:
+        """Cancel it; whoever iterates gets what is there and then the error, without waiting for the engine."""
+
 
 class EngineClient(Protocol):
     """An engine, started and ready."""

@@ -24,7 +24,7 @@ class ConnectedClient(ABC):
 
     def __init__(self, info: EngineInfo, config: EngineConfig) -> None:
         self.info = info
-        self._streams = Streams(info, config.max_queue)
+        self._streams = Streams(info, config.max_queue, config.max_queue_tokens)
         self._stats = EngineStats()
         self._heard = time.monotonic()
         self._lost = asyncio.Event()

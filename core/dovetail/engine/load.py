@@ -22,7 +22,7 @@ from dovetail.platform import (
     Shape,
 )
 from dovetail.plugins import Selection, choices, open_first
-from dovetail.scheduler import Pace, Priority, Scheduler
+from dovetail.scheduler import FairShare, Pace, Scheduler
 from dovetail.weights.checkpoint import Checkpoint
 from dovetail.weights.forms import choose_forms
 from dovetail.weights.naming import fit_names
@@ -162,7 +162,7 @@ def _assemble(
         steps_in_flight=prepared.device.capabilities.steps_in_flight,
         prefix_caching=config.enable_prefix_caching,
         prompt_logprobs_chunk=PROMPT_LOGPROBS_CHUNK,
-        policy=Priority(),
+        policy=FairShare(limits.max_num_batched_tokens),
         pace=_pace(config),
     )
     info = info_of(checkpoint, prepared, limits, num_blocks=sizes.num_blocks - 1)

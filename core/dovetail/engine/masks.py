@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Forced = dict[int, list[int]]
 Masked = tuple[I32, U32]
 STACK_BYTES = 128 << 20
+WAIT_S = 0.02
+"""How long an idle engine waits for a grammar before it looks at its commands again."""
 LOST = "its grammar cannot be followed any further: "
 
 
@@ -121,11 +123,11 @@ class Masks:
         return follower
 
     def compiled(self, *, block: bool) -> list[tuple[Request, str | None]]:
-        """Requests whose grammars are compiled, with what was wrong where they could not be; waits for one if `block`."""
+        """Requests whose grammars are compiled, with what was wrong where they could not be; waits a moment if `block`."""
         if not self._compiling:
             return []
         if block:
-            wait(self._compiling, return_when=FIRST_COMPLETED)
+            wait(self._compiling, timeout=WAIT_S, return_when=FIRST_COMPLETED)
         found: list[tuple[Request, str | None]] = []
         for future in [future for future in self._compiling if future.done()]:
             request = self._compiling.pop(future)

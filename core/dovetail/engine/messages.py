@@ -47,6 +47,7 @@ class Submit(msgspec.Struct, tag=True, omit_defaults=True):
     breakers: list[list[int]] = []
     task: Literal["generate", "embed", "score"] = "generate"
     types: bytes = b""
+    owner: str = ""
 
     @classmethod
     def of(cls, request: Request) -> Submit:
@@ -63,6 +64,7 @@ class Submit(msgspec.Struct, tag=True, omit_defaults=True):
             request.breakers,
             request.task,
             request.types,
+            request.owner,
         )
 
     def request(self) -> Request:
@@ -81,6 +83,7 @@ class Submit(msgspec.Struct, tag=True, omit_defaults=True):
             breakers=self.breakers,
             task=self.task,
             types=self.types,
+            owner=self.owner,
         )
 
 

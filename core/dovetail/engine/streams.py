@@ -6,20 +6,33 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from dovetail.errors import EngineStopped, Overloaded
+from dovetail.errors import EngineStopped
 from dovetail.request import Output, Request
 
 from .admission import check_request
 from .client import EngineInfo
+from .queueing import Queue
 
 
 class QueuedStream:
     """Outputs of one request, buffered until they are asked for. Used on the event loop only."""
 
-    __slots__ = ("_buffer", "_cancel", "_ended", "_error", "_waiter", "request_id")
+    __slots__ = (
+        "_buffer",
+        "_cancel",
+        "_ended",
+        "_error",
+        "_waiter",
+        "owner",
+        "request_id",
+        "tokens",
+    )
 
-    def __init__(self, request_id: str, cancel: Callable[[str], None]) -> None:
+    def __init__(
+        self, request_id: str, cancel: Callable[[str], None], *, owner: str = "", tokens: int = 0
+    ) -> None:
         self.request_id = request_id
+        self.owner, self.tokens = owner, tokens
         self._buffer: deque[Output] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
@@ -28,6 +41,8 @@ class QueuedStream:
 
     def push(self, output: Output) -> None:
         """Add an output; what a slow reader has not taken yet grows longer and not more."""
+        if self._error is not None:
+            return  # it has been told how this ended
         if self._buffer and _joined(self._buffer[-1], output):
             return
         self._buffer.append(output)
@@ -45,6 +60,12 @@ class QueuedStream:
         """End the request within a step; harmless when it has ended."""
         if not self._ended:
             self._cancel(self.request_id)
+
+    def abort(self, error: Exception) -> None:
+        """Cancel it; whoever iterates gets what is there and then the error, without waiting for the engine."""
+        if not self._ended and self._error is None:
+            self._cancel(self.request_id)
+            self.fail(error)
 
     def __aiter__(self) -> AsyncIterator[Output]:
         return self
@@ -80,9 +101,9 @@ def _joined(last: Output, output: Output) -> bool:
 class Streams:
     """All requests that have not ended, by id."""
 
-    def __init__(self, info: EngineInfo, max_queue: int) -> None:
+    def __init__(self, info: EngineInfo, max_queue: int, max_tokens: int) -> None:
         self.info = info
-        self._limit = info.max_num_seqs + max_queue
+        self._queue = Queue(info.max_num_seqs + max_queue, max_tokens)
         self._open: dict[str, QueuedStream] = {}
         self.stopped: EngineStopped | None = None
 
@@ -96,11 +117,10 @@ class Streams:
         if self.stopped is not None:
             raise self.stopped
         check_request(request, self.info)
-        if len(self._open) >= self._limit:
-            raise Overloaded(
-                f"{len(self._open)} requests are running or waiting, which is the limit; try again later"
-            )
-        stream = self._open[request.id] = QueuedStream(request.id, cancel)
+        tokens = len(request.prompt) + request.max_tokens
+        self._queue.join(request.owner, tokens)
+        stream = QueuedStream(request.id, cancel, owner=request.owner, tokens=tokens)
+        self._open[request.id] = stream
         return stream
 
     def deliver(self, outputs: Iterable[Output]) -> None:
@@ -111,6 +131,7 @@ class Streams:
                 continue
             if output.finish is not None:
                 del self._open[output.request_id]
+                self._queue.leave(stream.owner, stream.tokens)
             stream.push(output)
 
     def stop(self, error: EngineStopped) -> None:

@@ -2,7 +2,7 @@
 
 from .pace import Pace
 from .plan import Commit, Plan, Row, Score
-from .policy import Arrival, Policy, Priority
+from .policy import Arrival, FairShare, Policy, Priority
 from .residency import namespace
 from .roster import SchedulerStats
 from .scheduler import Scheduler
@@ -11,6 +11,7 @@ from .sequence import Sequence, State
 __all__ = [
     "Arrival",
     "Commit",
+    "FairShare",
     "Pace",
     "Plan",
     "Policy",

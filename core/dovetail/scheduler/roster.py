@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dovetail.cache import Match
 
 from .line import Line
+from .policy import Policy
 from .residency import Residency
 from .running import Running
 from .sequence import Sequence, State
@@ -37,9 +38,10 @@ class SchedulerStats:
 class Roster:
     """The line, the running ones, and the moves between them."""
 
-    def __init__(self, residency: Residency, line: Line) -> None:
+    def __init__(self, residency: Residency, line: Line, policy: Policy) -> None:
         self.residency = residency
         self.line = line
+        self.policy = policy
         self.running = Running(residency.slots)
         self.by_id: dict[str, Sequence] = {}
         self.stats = SchedulerStats()
@@ -58,6 +60,7 @@ class Roster:
             sequence.cached = int(self.residency.slots.computed[sequence.slot])
             self.stats.prompt_tokens += sequence.num_prompt
             self.stats.cached_tokens += sequence.cached
+            self.policy.entered(sequence.request)
         self.stats.copies += copy is not None
         return copy
 
@@ -81,3 +84,5 @@ class Roster:
             self.line.remove(sequence)
         sequence.state = State.DONE
         del self.by_id[sequence.request.id]
+        computed = len(sequence.tokens) - sequence.cached if sequence.cached >= 0 else 0
+        self.policy.ended(sequence.request, computed, sequence.num_output)

@@ -73,7 +73,7 @@ class Scheduler:
         self.slots = Slots(max_num_seqs, self.cache.blocks_for(max_model_len), block_size)
         line = Line(block_size)
         self.residency = Residency(self.cache, self.slots, line, prefix_caching)
-        self.roster = Roster(self.residency, line)
+        self.roster = Roster(self.residency, line, policy)
         self.admission = Admission(self.roster)
         self._in_flight: deque[Plan] = deque()
         self._arrivals = 0

@@ -28,6 +28,7 @@ from dovetail.errors import ConfigError, Overloaded
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 _FIELDS = {"name", "key", "sha256", "requests_per_minute", "tokens_per_minute", "salt"}
 MINUTE_S = 60.0
+TURN_DIGITS = 16  # of a key's digest: enough to tell keys apart
 MAX_PER_MINUTE = 1 << 40
 
 
@@ -122,12 +123,14 @@ class Caller:
     """Whose request it is.
 
     owner  what is kept for the caller is kept under this
+    turn   the engine lets callers take turns by this; empty where there is nobody to take turns with
     salt   separates its cached prefixes; empty to share them with everybody
     """
 
     owner: str = ""
     salt: str = ""
     allowance: Allowance | None = None
+    turn: str = ""
 
 
 # the caller of the request that this task answers; whoever submits work reads it
@@ -149,15 +152,16 @@ class Key:
         """Without limits."""
         return cls(name=name, digest=digest_of(key.encode()))
 
-    def caller(self) -> Caller:
-        """Whoever brings it."""
+    def caller(self, *, alone: bool) -> Caller:
+        """Whoever brings it; alone: there is no other key."""
         requests, tokens = (
             Bucket(limit) if limit is not None else None
             for limit in (self.requests_per_minute, self.tokens_per_minute)
         )
         allowance = Allowance(self.name, requests, tokens)
         owner = self.digest.hex()
-        return Caller(owner, owner if self.salt else "", allowance)
+        turn = "" if alone else owner[:TURN_DIGITS]
+        return Caller(owner, owner if self.salt else "", allowance, turn)
 
 
 @dataclass(slots=True)
@@ -172,7 +176,7 @@ class Access:
     _callers: dict[bytes, Caller] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._callers = {key.digest: key.caller() for key in self.keys}
+        self._callers = {key.digest: key.caller(alone=len(self.keys) == 1) for key in self.keys}
 
     @classmethod
     def of(cls, keys: Iterable[str] = (), admin: Iterable[str] = ()) -> Access:

@@ -38,8 +38,9 @@ def create_app(
     access: Access | None = None,
     hosts: Iterable[str] = (),
     origins: Sequence[str] = (),
+    request_timeout_s: float = 0.0,
 ) -> Gate:
-    """The ASGI application; its `draining` closes the door. Access, hosts and origins as in Gate.
+    """The ASGI application; its `draining` closes the door. Access, hosts, origins and the time limit as in Gate.
 
     Routes for administrators are there only if there is an admin key.
     """
@@ -56,7 +57,12 @@ def create_app(
     app.router.redirect_slashes = False
     app.state.served, app.state.endpoints = served, endpoints
     gate = app.state.gate = Gate(
-        app, endpoints=endpoints, access=access, hosts=hosts, origins=origins
+        app,
+        endpoints=endpoints,
+        access=access,
+        hosts=hosts,
+        origins=origins,
+        request_timeout_s=request_timeout_s,
     )
     return gate
 

@@ -31,6 +31,7 @@ KINDS: Mapping[int, tuple[str, str | None]] = {
     429: ("rate_limit_error", "rate_limit_exceeded"),
     500: ("server_error", "internal_error"),
     503: ("server_error", "service_unavailable"),
+    504: ("server_error", "request_timeout"),
 }
 CODES = {RequestError.code: None}  # what is no more than the type says
 
@@ -104,6 +105,10 @@ def headers_of(error: Exception) -> dict[str, str]:
     if status in (429, 503):
         wait_s = error.retry_after_s if isinstance(error, Overloaded) else 1.0
         headers["retry-after"] = str(max(1, math.ceil(wait_s)))
+    if (
+        status == 504
+    ):  # OpenAI's and Anthropic's clients would ask again, for what is wanted no more
+        headers["x-should-retry"] = "false"
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     if status in (408, 413):

@@ -26,6 +26,7 @@ ANTHROPIC_KINDS: Mapping[int, str] = {
     413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",
+    504: "timeout_error",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dovetail.errors import DovetailError
+from dovetail.errors import DeadlineExceeded, DovetailError
 
 from . import forms
 from .access import CALLER, Access, Caller, RateLimited
 from .endpoint import Endpoint
 from .errors import Answer, Draining, NotAuthorized, WrongHost, answer
+from .life import LIFE, Life
 from .sse import DIRECT
 
 ID_HEADERS = (b"x-request-id", b"request-id")  # OpenAI's and Anthropic's
@@ -31,6 +33,7 @@ class Gate:
     origins   web sites whose pages may use the server from a browser (CORS); "*" is any
     hosts     names that requests may be sent to and web pages may send from; none means any. A server that only
               this machine reaches needs them: a web page in its browser can send requests to any name (DNS rebinding)
+    request_timeout_s  seconds a request that makes work may take; 0 for no limit
     draining  True once the server is about to stop: requests that make work are answered 503
     """
 
@@ -42,8 +45,10 @@ class Gate:
         access: Access,
         hosts: Iterable[str] = (),
         origins: Sequence[str] = (),
+        request_timeout_s: float = 0.0,
     ) -> None:
         self._app = app
+        self._timeout_s = request_timeout_s
         self._access = access
         self._origins = frozenset(origin.encode() for origin in origins)
         self._admin = tuple({_fixed(e.path) for e in endpoints if e.admin})
@@ -92,10 +97,31 @@ class Gate:
             error = self._refusal(scope, headers, caller)
             if caller.allowance is not None:
                 more += caller.allowance.headers()
-        if error is None:
+        if error is None and scope["method"] == "POST":
+            error = await self._lived(scope, receive, send_with_id)
+        elif error is None:
             await self._app(scope, receive, send_with_id)
-        else:
+        if error is not None:
             await self.form(scope["path"])(error)(scope, receive, send_with_id)
+
+    async def _lived(self, scope: Scope, receive: Receive, send: Send) -> DeadlineExceeded | None:
+        """Answer, until the client leaves or the time is up; the error to answer with if that was before all replies."""
+        life = Life(self._timeout_s)
+        LIFE.set(life)
+        try:
+            async with life.timer:
+                await self._app(scope, receive, send)
+        except TimeoutError:
+            if not life.timer.expired():
+                raise
+            return life.error()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not life.gone or task is None or task.uncancel():
+                raise
+        finally:
+            life.close()
+        return None
 
     def form(self, path: str) -> Answer:
         """How errors are answered on a path: in the form of the endpoint it leads to, or of the dialect it is of."""

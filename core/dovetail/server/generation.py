@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.types import Receive
 
 from dovetail.engine.client import Stream
-from dovetail.errors import EngineStopped, InvalidParameter
+from dovetail.errors import DeadlineExceeded, EngineStopped, InvalidParameter
 from dovetail.request import FinishReason, Output, TokenLogprobs
 from dovetail.sampling import SamplingParams
 from dovetail.text.parts import CallStart, Parser
 from dovetail.text.reply import Delta, Reply
 
 from .access import CALLER, Allowance
+from .life import LIFE, Life
 from .metrics import Timing
 from .served import Served
 
@@ -75,6 +76,7 @@ class Generation:
 
     def __init__(self, served: Served) -> None:
         self._served = served
+        self._life: Life | None = None
         self._watcher: asyncio.Task[None] | None = None
         self.choices: list[Choice] = []
         self.prompts: Sequence[Sequence[int]] = ()
@@ -124,7 +126,7 @@ class Generation:
                 salt=caller.salt + salt,
                 clip=clip,
             )
-            requests.append(request)
+            requests.append(replace(request, owner=caller.turn) if caller.turn else request)
         self = cls(served)
         self.prompts, self._each = prompts, params.n
         if caller.allowance is not None:
@@ -144,17 +146,34 @@ class Generation:
         except BaseException:
             self.close()
             raise
+        self._life = LIFE.get()
+        if self._life is not None:
+            self._life.started(self)
         return self
 
     def watch(self, receive: Receive) -> None:
         """Cancel everything as soon as the client leaves."""
-        self._watcher = asyncio.create_task(self._watch(receive))
+        if self._life is not None:
+            self._life.attach()
+        else:
+            self._watcher = asyncio.create_task(self._watch(receive))
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        self.leave()
+
+    def leave(self) -> None:
+        """Nobody reads the replies any more."""
         self.gone = True
         self.cancel()
+
+    def expire(self, error: DeadlineExceeded) -> None:
+        """Their time is up: cancel what still runs, and raise the error where it is read."""
+        for choice in self.choices:
+            if choice.reply.finish is None:
+                choice.timing.finished(FinishReason.CANCELLED)
+                choice.stream.abort(error)
 
     def cancel(self) -> None:
         """End what still runs within a step."""
@@ -167,6 +186,8 @@ class Generation:
         self.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
+        if self._life is not None:
+            self._life.ended()
         if self._allowance is not None:
             usage = self.usage()
             used = usage.prompt + usage.generated if self.choices else 0

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from dovetail.errors import InvalidParameter, RequestError
 
 from .errors import BodyTooLarge, BodyTooSlow, WrongMediaType
+from .life import LIFE
 
 MAX_BODY_BYTES = 32 << 20
 BODY_TIMEOUT_S = 60.0
@@ -48,6 +49,9 @@ async def read_json(
     except TimeoutError:
         raise BodyTooSlow(f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
     request.state.size = len(body)
+    life = LIFE.get()
+    if life is not None:
+        life.watch(request.receive)
     return decode(body, decoder)
 
 

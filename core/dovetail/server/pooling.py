@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -200,7 +200,10 @@ async def run(
     served: Served, requests: Sequence[Request], receive: Receive, take: Callable[[Output], T]
 ) -> list[T]:
     """What `take` makes of each request's output, in order. All are cancelled if one fails or the client leaves."""
-    allowance, tokens = CALLER.get().allowance, sum(len(request.prompt) for request in requests)
+    caller, tokens = CALLER.get(), sum(len(request.prompt) for request in requests)
+    allowance = caller.allowance
+    if caller.turn:
+        requests = [replace(request, owner=caller.turn) for request in requests]
     reserved = allowance.reserve(tokens) if allowance is not None else 0
     work = asyncio.create_task(_run(served, requests, take))
     watch = asyncio.create_task(_left(receive))

@@ -60,6 +60,7 @@ class ServerConfig:
     tool_call_parser    how the model writes tool calls; None: as its chat template tells, "none": they are not read
     reasoning_parser    how it writes reasoning, likewise
     stall_timeout_s     for a client to read some of what waits for it
+    request_timeout_s   that a request may take altogether; 0: as long as it takes
     in_process          run the engine on a thread here instead of in a process of its own
     max_body_size       bytes of a request's body
     shutdown_timeout_s  that running requests may still take after SIGTERM
@@ -79,6 +80,7 @@ class ServerConfig:
     tool_call_parser: str | None = None
     reasoning_parser: str | None = None
     stall_timeout_s: float = 60.0
+    request_timeout_s: float = 0.0
     in_process: bool = False
     max_body_size: int = 32 << 20
     shutdown_timeout_s: float = 30.0
@@ -172,7 +174,13 @@ async def _serve(
         served.grammars.prepare()
     address: str = listener.getsockname()[0]
     hosts = _hosts(server, address)
-    app = create_app(served, access=access, hosts=hosts, origins=server.cors_origin)
+    app = create_app(
+        served,
+        access=access,
+        hosts=hosts,
+        origins=server.cors_origin,
+        request_timeout_s=server.request_timeout_s,
+    )
     say(_engine_line(served))
     try:
         return await _listen(

@@ -14,6 +14,7 @@ from dovetail.request import FinishReason
 from dovetail.server.ask import Ask, template_variables
 from dovetail.server.conversation import converse
 from dovetail.server.generation import Choice, Generation
+from dovetail.server.life import limit_time
 from dovetail.server.limits import read_json
 from dovetail.server.served import Served, fresh_id
 from dovetail.server.sse import begin, encode
@@ -41,6 +42,7 @@ async def chat(request: Request) -> Response:
     """Answer a chat, whole or streamed."""
     served: Served = request.app.state.served
     asked = await read_json(request, decoder, max_bytes=served.max_body_bytes)
+    limit_time(asked.timeout)
     model = served.name(asked.model)
     refuse_unsupported(asked)
     check_free_form(asked)

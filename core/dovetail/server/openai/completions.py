@@ -14,6 +14,7 @@ from starlette.responses import Response
 from dovetail.errors import InvalidParameter
 from dovetail.sampling import SamplingParams
 from dovetail.server.generation import MAX_CHOICES, Choice, Generation
+from dovetail.server.life import limit_time
 from dovetail.server.limits import read_json
 from dovetail.server.served import Served, fresh_id, off_loop
 from dovetail.server.sse import begin, encode
@@ -41,6 +42,7 @@ async def completions(request: Request) -> Response:
     """Complete prompts, whole or streamed."""
     served: Served = request.app.state.served
     asked = await read_json(request, decoder, max_bytes=served.max_body_bytes)
+    limit_time(asked.timeout)
     model = served.name(asked.model)
     refuse_unsupported(asked)
     params = sampling_of_completion(asked, served.text)

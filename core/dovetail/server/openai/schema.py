@@ -57,6 +57,7 @@ class SamplingFields(msgspec.Struct, kw_only=True, gc=False):
     add_special_tokens: bool | None = None
     priority: int | None = None
     cache_salt: str | None = None
+    timeout: float | None = None
     prompt_logprobs: int | None = None
 
     top_n_sigma: float | None = None

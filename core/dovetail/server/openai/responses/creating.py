@@ -18,6 +18,7 @@ from dovetail.server.ask import Ask
 from dovetail.server.conversation import converse
 from dovetail.server.errors import body_of
 from dovetail.server.generation import Generation, Usage
+from dovetail.server.life import limit_time
 from dovetail.server.limits import read_json
 from dovetail.server.openai.asking import metadata_of
 from dovetail.server.served import Served, fresh_id
@@ -42,6 +43,7 @@ async def create_response(request: Request) -> Response:
     """Answer, whole, streamed, or in the background."""
     served: Served = request.app.state.served
     asked = await read_json(request, decoder, max_bytes=served.max_body_bytes)
+    limit_time(asked.timeout)
     model = served.name(asked.model)
     check(asked)
     given = items.listed(asked.input)

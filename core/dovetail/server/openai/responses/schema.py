@@ -103,6 +103,7 @@ class ResponseRequest(msgspec.Struct, kw_only=True, gc=False):
     ignore_eos: bool | None = None
     priority: int | None = None
     cache_salt: str | None = None
+    timeout: float | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
     conversation: Any = None
