@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dovetail.cli.options import ENGINE, SERVER, size
+from dovetail.cli.options import ENGINE, SERVER
 from dovetail.cli.settings import merge
+from dovetail.cli.values import size
 from dovetail.config import EngineConfig
 from dovetail.errors import ConfigError
 from dovetail.server.serve import ServerConfig

@@ -13,10 +13,11 @@ from typing import Any
 
 from dovetail.config import EngineConfig
 
-from .options import API_KEY, between
+from .options import API_KEY
 from .parser import Parser, add_engine, add_model, typed
 from .settings import Settings
 from .sources import Source, open_source
+from .values import between
 
 MAX_LOAD = 1 << 20  # tokens, clients and requests alike
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from dovetail.errors import ConfigError
 
-from .options import MOST, between, seconds
 from .parser import Parser, add_engine, add_model, typed
 from .settings import Settings
 from .sources import LocalSource
+from .values import MOST, between, seconds
 
 
 def add_sampling(parser: Parser) -> None:

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from .options import ENGINE, LOG_LEVEL, SERVER, Option, reason
+from .options import ENGINE, LOG_LEVEL, SERVER, Option
+from .values import reason
 
 
 class Parser(argparse.ArgumentParser):
