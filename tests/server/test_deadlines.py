@@ -99,28 +99,43 @@ def test_a_time_that_is_none_is_refused(server: Any, path: str, timeout: Any) ->
 
 MESSAGES = [{"role": "user", "content": "x"}]
 ASKED: dict[str, dict[str, Any]] = {
-    "/v1/completions": {"prompt": "x", "max_tokens": 900_000, "timeout": 60},
-    "/v1/chat/completions": {"messages": MESSAGES, "max_tokens": 900_000, "timeout": 60},
-    "/v1/responses": {"input": "x", "max_output_tokens": 900_000},
-    "/v1/messages": {"model": "tiny", "messages": MESSAGES, "max_tokens": 900_000},
-    "/api/chat": {"model": "tiny", "messages": MESSAGES, "options": {"num_predict": 900_000}},
+    "/v1/completions": {**ENDLESS, "timeout": 60},
+    "/v1/chat/completions": {
+        "messages": MESSAGES,
+        "max_tokens": 900_000,
+        "timeout": 60,
+        "ignore_eos": True,
+    },
+    "/v1/responses": {"input": "x", "max_output_tokens": 900_000, "ignore_eos": True},
+    "/v1/messages": {
+        "model": "tiny",
+        "messages": MESSAGES,
+        "max_tokens": 900_000,
+        "temperature": 0,
+    },
+    "/api/chat": {
+        "model": "tiny",
+        "messages": MESSAGES,
+        "options": {"num_predict": 900_000, "temperature": 0},
+    },
     "/generate": {"inputs": "x", "parameters": {"max_new_tokens": 900_000}},
-    "/v2/models/tiny/generate": {"text_input": "x", "parameters": {"max_tokens": 900_000}},
-    "/completion": {"prompt": "x", "n_predict": 900_000},
+    "/v2/models/tiny/generate": {
+        "text_input": "x",
+        "parameters": {"max_tokens": 900_000, "ignore_eos": True},
+    },
+    "/completion": {"prompt": "x", "n_predict": 900_000, "ignore_eos": True},
 }
 
 
 @pytest.mark.parametrize("path", ASKED)
 def test_the_server_s_limit_holds_in_every_dialect(limited: Any, path: str) -> None:
-    greedy = {"temperature": 0}
-    body = {**ASKED[path], "stream": False, **({} if path.startswith("/v2") else greedy)}
-    status, answer = limited.post(path, body)
+    status, answer = limited.post(path, {**ASKED[path], "stream": False})
     assert status == 504 and "0.05 s" in json.dumps(answer)
     settle(limited)
 
 
 def test_what_goes_on_in_the_background_has_a_limit_too(limited: Any) -> None:
-    body = {"input": "x", "max_output_tokens": 900_000, "background": True}
+    body = {**ASKED["/v1/responses"], "background": True}
     status, answer = limited.post("/v1/responses", body)
     assert status == 200
     while answer["status"] == "in_progress":
