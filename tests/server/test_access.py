@@ -226,3 +226,22 @@ def test_a_client_that_never_reads_is_let_go(tmp_path: Path) -> None:
         assert running.metric("kv_cache_usage_perc") == 0
     finally:
         running.stop()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "key = " + "[\n" * 20_000 + "]" * 2000,
+        ".".join(["a"] * 30_000) + " = 1",
+        "key = " + "{a=" * 1000 + "1" + "}" * 1000,
+        "[[key]]\nname = 'a'\nkey = 'b'\ntokens_per_minute = " + "9" * 4090,
+        "#\n" * (1 << 20),
+        "\udc80",
+    ],
+    ids=["arrays", "dots", "tables", "digits", "long", "bytes"],
+)
+def test_a_hostile_file_of_keys_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "keys.toml"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError, match="keys.toml"):
+        read_keys(path)

@@ -30,6 +30,8 @@ _FIELDS = {"name", "key", "sha256", "requests_per_minute", "tokens_per_minute", 
 MINUTE_S = 60.0
 TURN_DIGITS = 16  # of a key's digest: enough to tell keys apart
 MAX_PER_MINUTE = 1 << 40
+MAX_FILE_BYTES = 1 << 20
+MAX_LINE = 4096  # the parser's memory grows with the square of a dotted key
 
 
 class RateLimited(Overloaded):
@@ -207,10 +209,16 @@ def digest_of(key: bytes) -> bytes:
 def read_keys(path: Path) -> tuple[Key, ...]:
     """The keys of a file. Raises ConfigError that names the entry at fault and never a key."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(MAX_FILE_BYTES + 1).decode()
+        if len(text) > MAX_FILE_BYTES or any(len(line) > MAX_LINE for line in text.splitlines()):
+            raise ConfigError(
+                f"{path} has more than {MAX_FILE_BYTES} bytes, or a line of more than {MAX_LINE} characters"
+            )
+        table = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # not TOML, not UTF-8, too many digits, nested too deeply
         raise ConfigError(f"{path} is not valid TOML") from None
     entries = table.get("key")
     if not isinstance(entries, list) or not entries or set(table) != {"key"}:
