@@ -29,6 +29,7 @@ class Request:
     priority    lower goes first
     breakers    token ids of sampling.dry_sequence_breakers: whole breakers, and beginnings with what completes them
     owner       whose it is: owners take turns; empty where there is nobody to tell apart
+    bad         token ids that sampling.bad_words are spelled by: the last of each does not come after the others
     salt        separates prefix caches: requests share cached blocks only where it is equal
     task        what is wanted of the prompt; embed and score take max_tokens 0
     types       for encoders: the segment of each token of the prompt, a byte each; empty for all 0
@@ -44,6 +45,7 @@ class Request:
     salt: str = ""
     owner: str = ""
     breakers: list[list[int]] = field(default_factory=list)
+    bad: list[list[int]] = field(default_factory=list)
     task: Literal["generate", "embed", "score"] = "generate"
     types: bytes = b""
 

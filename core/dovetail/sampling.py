@@ -13,6 +13,7 @@ from .structured.grammar import Grammar
 
 MAX_LOGPROBS = 20
 MAX_STOP = 16
+MAX_BAD_WORDS, MAX_BAD_LENGTH = 64, 100
 MAX_N = 128
 MAX_BREAKERS, MAX_BREAKER_LENGTH = 16, 40
 BREAKERS = ("\n", ":", '"', "*")
@@ -36,6 +37,8 @@ class SamplingParams:
     stop                strings that end the text and are not part of it, at most 16; one string is taken as it is
     stop_token_ids      token ids that end the sequence
     allowed_token_ids   no other is drawn, the end neither; empty: any
+    bad_words           texts that are not written, at most 64: the tokens that spell a word, at the beginning or after a
+                        space, do not follow each other in the output
     ignore_eos          the end-of-sequence token does not end it
     n                   independent completions of the same prompt
     logprobs            report the chosen token's log-probability and this many alternatives; None for none
@@ -78,6 +81,7 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
     allowed_token_ids: tuple[int, ...] = ()
+    bad_words: tuple[str, ...] = ()
     ignore_eos: bool = False
     n: int = 1
     logprobs: int | None = None
@@ -151,17 +155,27 @@ class SamplingParams:
             raise InvalidParameter(
                 f"stop has {len(self.stop)} strings; at most {MAX_STOP} are allowed", param="stop"
             )
+        self._keep_tuple("bad_words", self.bad_words)
+        if len(self.bad_words) > MAX_BAD_WORDS or not all(
+            isinstance(text, str) and text.strip() and len(text) <= MAX_BAD_LENGTH
+            for text in self.bad_words
+        ):
+            raise InvalidParameter(
+                f"bad_words must be at most {MAX_BAD_WORDS} strings of 1 to {MAX_BAD_LENGTH} characters",
+                param="bad_words",
+            )
         if any(not isinstance(text, str) or not text for text in self.stop):
             raise InvalidParameter("stop must hold non-empty strings", param="stop")
         for token in self.stop_token_ids:
             check_int("stop_token_ids", token, 0, 2**31 - 1)
         for token in self.allowed_token_ids:
             check_int("allowed_token_ids", token, 0, 2**31 - 1)
-        if self.allowed_token_ids and self.grammar is not None:
-            raise InvalidParameter(
-                "allowed_token_ids and a form of the reply exclude each other; give one of them",
-                param="allowed_token_ids",
-            )
+        for name in ("allowed_token_ids", "bad_words"):
+            if getattr(self, name) and self.grammar is not None:
+                raise InvalidParameter(
+                    f"{name} and a form of the reply exclude each other; give one of them",
+                    param=name,
+                )
         for token, bias in self.logit_bias.items():
             check_int("logit_bias", token, 0, 2**31 - 1)
             check_range("logit_bias", bias, -100, 100)
@@ -215,7 +229,13 @@ class SamplingParams:
     @property
     def late(self) -> bool:
         """Whether a token can only be drawn once those before it are known."""
-        return self.penalised or self.dry or self.extended or self.grammar is not None
+        return (
+            self.penalised
+            or self.dry
+            or self.extended
+            or self.grammar is not None
+            or bool(self.bad_words)
+        )
 
     def _uses(self, sampler: str) -> bool:
         return self.samplers is None or sampler in self.samplers

@@ -155,6 +155,27 @@ def test_no_other_ids_than_those_allowed(client: openai.OpenAI, temperature: flo
             ask(client, extra_body=wrong)
 
 
+def test_bad_words_are_not_written(client: openai.OpenAI, server: Any) -> None:
+    """The tokens of one do not follow each other; that they would is seen without it."""
+    ids = server.served.text.tokenizer.encode("naïve", add_special_tokens=False)
+    assert len(set(ids)) > 1
+
+    def written(**more: Any) -> bool:
+        body = {"allowed_token_ids": ids, "return_token_ids": True, **more}
+        got = ask(client, max_tokens=1500, temperature=1, extra_body=body).choices[0].token_ids
+        return any(got[at : at + len(ids)] == ids for at in range(len(got)))
+
+    assert written() and not written(bad_words=["naïve"])
+    (one,) = server.served.text.tokenizer.encode("a", add_special_tokens=False)
+    body = {"allowed_token_ids": [one, 41], "bad_words": ["a"], "return_token_ids": True}
+    assert set(ask(client, extra_body=body).choices[0].token_ids) == {41}
+    for wrong in ({"bad_words": [""]}, {"bad_words": ["x" * 101]}, {"bad_words": ["x"] * 65}):
+        with pytest.raises(openai.BadRequestError, match="bad_words"):
+            ask(client, extra_body=wrong)
+    with pytest.raises(openai.BadRequestError, match="bad_words"):
+        ask(client, extra_body={"bad_words": ["x"], "guided_regex": "a"})
+
+
 def test_messages_of_every_kind(client: openai.OpenAI) -> None:
     messages = [
         {"role": "developer", "content": "Be brief."},

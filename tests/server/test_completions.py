@@ -125,7 +125,7 @@ def test_logit_bias_and_min_tokens_are_taken(client: openai.OpenAI) -> None:
     ("options", "param"),
     [
         ({"suffix": "end"}, "suffix"),
-        ({"extra_body": {"bad_words": ["x"]}}, "bad_words"),
+        ({"extra_body": {"use_beam_search": True}}, "use_beam_search"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(

@@ -1,4 +1,4 @@
-"""Edits to logits that a request asks for: bias, penalties, and no end before min_tokens.
+"""Edits to logits that a request asks for: bias, penalties, words not to be written, and no end before min_tokens.
 
 Where a request has a window (repeat_last_n) its counts are made anew at each token.
 
@@ -67,7 +67,8 @@ class Edits:
     def needed(request: Request) -> bool:
         """Whether the request edits logits at all."""
         params = request.sampling
-        return params.penalised or params.dry or bool(params.logit_bias) or _holds_back(request)
+        edited = params.penalised or params.dry or bool(params.logit_bias) or bool(request.bad)
+        return edited or _holds_back(request)
 
     def row(self, tokens: list[int], position: int) -> tuple[I32, F32, F32]:
         """ids, factors and addends for the draw of the token at `position` of its sequence.
@@ -77,15 +78,26 @@ class Edits:
         params = self.request.sampling
         dry = self._dry.penalties(tokens) if self._dry is not None else {}
         repeated = [self._at(token) for token in dry]
+        bad = [self._at(token) for token in self._completing(tokens)]
         counts, seen = self._counted(tokens) if params.penalised else (self._counts, self._seen)
         n = self._size
         addends = self._bias[:n] - params.frequency_penalty * counts[:n]
         addends -= params.presence_penalty * (counts[:n] > 0)
         addends[repeated] -= np.array(list(dry.values()), np.float32)
+        addends[bad] = FORBIDDEN
         if position - len(self.request.prompt) < params.min_tokens:
             addends[self._ends[:n]] = FORBIDDEN
         factors = np.where(seen[:n], np.float32(params.repetition_penalty), np.float32(1))
         return self._ids[:n], factors, addends
+
+    def _completing(self, tokens: list[int]) -> set[int]:
+        """Ids that would complete a bad word, of which all else was generated."""
+        generated = len(tokens) - len(self.request.prompt)
+        return {
+            word[-1]
+            for word in self.request.bad
+            if len(word) - 1 <= generated and tokens[len(tokens) - len(word) + 1 :] == word[:-1]
+        }
 
     def _counted(self, tokens: list[int]) -> tuple[F32, NDArray[np.bool_]]:
         """How often each id was generated, and whether it counts as repeated; among the last repeat_last_n tokens."""

@@ -45,6 +45,7 @@ class Submit(msgspec.Struct, tag=True, omit_defaults=True):
     priority: int = 0
     salt: str = ""
     breakers: list[list[int]] = []
+    bad: list[list[int]] = []
     task: Literal["generate", "embed", "score"] = "generate"
     types: bytes = b""
     owner: str = ""
@@ -62,6 +63,7 @@ class Submit(msgspec.Struct, tag=True, omit_defaults=True):
             request.priority,
             request.salt,
             request.breakers,
+            request.bad,
             request.task,
             request.types,
             request.owner,
@@ -81,6 +83,7 @@ class Submit(msgspec.Struct, tag=True, omit_defaults=True):
             priority=self.priority,
             salt=self.salt,
             breakers=self.breakers,
+            bad=self.bad,
             task=self.task,
             types=self.types,
             owner=self.owner,

@@ -161,10 +161,16 @@ class TextModel:
             max_tokens=room,
             stop_ids=self._stop_ids(params),
             breakers=self.breakers.ids(params.dry_sequence_breakers) if params.dry else [],
+            bad=self._spelled(params.bad_words),
             seed=secrets.randbits(64) if seed is None else (seed + index) % SEEDS,
             priority=priority,
             salt=salt,
         )
+
+    def _spelled(self, words: Sequence[str]) -> list[list[int]]:
+        """Token ids of words as they begin a text, and as they stand after a space."""
+        texts = dict.fromkeys(t for word in words for t in (word.lstrip(), f" {word.lstrip()}"))
+        return [self.tokenizer.encode(text, add_special_tokens=False) for text in texts]
 
     def check_prompt(self, prompt: Sequence[int]) -> None:
         """Raise unless it is a prompt of this model's ids."""

@@ -21,7 +21,6 @@ from .schema import ChatRequest, CompletionRequest, Message, SamplingFields, Too
 REFUSED: Mapping[str, tuple[Any, ...]] = {
     "use_beam_search": (False,),
     "length_penalty": (1, 1.0),
-    "bad_words": ([],),
     "logits_processors": ([],),
     "prompt_embeds": (),
     "kv_transfer_params": (),
@@ -62,6 +61,7 @@ PASSED = (
     "repetition_penalty",
     "min_tokens",
     "allowed_token_ids",
+    "bad_words",
     "ignore_eos",
     "include_stop_str_in_output",
     "skip_special_tokens",

@@ -51,6 +51,7 @@ class SamplingFields(msgspec.Struct, kw_only=True, gc=False):
     min_tokens: int | None = None
     stop_token_ids: list[int] | None = None
     allowed_token_ids: list[int] | None = None
+    bad_words: list[str] | None = None
     ignore_eos: bool | None = None
     include_stop_str_in_output: bool | None = None
     skip_special_tokens: bool | None = None
@@ -81,7 +82,6 @@ class SamplingFields(msgspec.Struct, kw_only=True, gc=False):
     best_of: int | None = None
     use_beam_search: Any = None
     length_penalty: Any = None
-    bad_words: Any = None
     logits_processors: Any = None
     truncate_prompt_tokens: int | None = None
     guided_json: Any = None
