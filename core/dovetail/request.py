@@ -67,6 +67,7 @@ class Output:
     logprobs         one per token, if asked for
     prompt_logprobs  with the first output, if asked for: one per prompt token, None for the first token
     cached           prompt tokens taken from the prefix cache; in the first output, -1 in later ones
+    waited_us        microseconds until a step took it up; with the first output, -1 in later ones
     stop_id          the id of stop_ids that ended it, if one did
     error            what went wrong, with FinishReason.ERROR
     refused          it was the request's fault
@@ -83,3 +84,4 @@ class Output:
     error: str | None = None
     refused: bool = False
     vector: bytes = b""
+    waited_us: int = -1

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from dovetail.cli.dispatch import COMMANDS
 from dovetail.cli.main import main
-from dovetail.cli.options import ENGINE, LOG_LEVEL, SERVER
+from dovetail.cli.options import ENGINE, LOGGING, SERVER
 
 DOVETAIL = [sys.executable, "-m", "dovetail.cli.main"]
 NULL = ["--platform", "null"]
@@ -44,8 +44,8 @@ def test_help_all_names_every_setting(capsys: pytest.CaptureFixture[str]) -> Non
         assert end.value.code == 0
         shown.append(capsys.readouterr().out)
     short, whole = (set(re.findall(r"^  (--[a-z-]+)", text, re.M)) for text in shown)
-    assert whole == {option.flag for option in (*SERVER, *ENGINE, LOG_LEVEL)} | {"--config"}
-    hidden = {option.flag for option in (*SERVER, *ENGINE) if option.rare}
+    assert whole == {option.flag for option in (*SERVER, *ENGINE, *LOGGING)} | {"--config"}
+    hidden = {option.flag for option in (*SERVER, *ENGINE, *LOGGING) if option.rare}
     assert hidden and short == whole - hidden and "--help-all" in shown[0]
 
 

@@ -19,6 +19,7 @@ from dovetail.engine import start_engine
 from dovetail.server.access import Access
 from dovetail.server.app import create_app
 from dovetail.server.gate import Gate
+from dovetail.server.journal import Ended
 from dovetail.server.metrics import Metrics
 from dovetail.server.protocol import bounded
 from dovetail.server.serve import bind
@@ -121,6 +122,7 @@ class Running:
         hosts: tuple[str, ...] = (),
         access: Access | None = None,
         origins: tuple[str, ...] = (),
+        ended: Ended | None = None,
         head_timeout_s: float = 30.0,
         stall_timeout_s: float = 60.0,
         request_timeout_s: float = 0.0,
@@ -130,7 +132,7 @@ class Running:
         self.gate: Gate
         self.port = 0
         self.api_keys, self.hosts = api_keys, hosts
-        self.access, self.origins = access, origins
+        self.access, self.origins, self.ended = access, origins, ended
         self.request_timeout_s = request_timeout_s
         self.head_timeout_s, self.stall_timeout_s = head_timeout_s, stall_timeout_s
         self._config = EngineConfig(model=str(model), **{"platform": "null", **settings})
@@ -164,6 +166,7 @@ class Running:
                 hosts=self.hosts,
                 origins=self.origins,
                 request_timeout_s=self.request_timeout_s,
+                ended=self.ended,
             )
             listener = bind("127.0.0.1", 0)
             self.port = listener.getsockname()[1]

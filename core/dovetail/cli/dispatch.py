@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import logging
-import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 
 from dovetail import __version__
 from dovetail.errors import ConfigError
+from dovetail.logs import start_logging
 
 from .parser import Parser, flags_of
 from .settings import Settings, merge, suggestion
@@ -78,11 +77,7 @@ def _parsed(name: str, command: ModuleType, words: list[str]) -> argparse.Namesp
 
 def _run(command: ModuleType, given: argparse.Namespace) -> int:
     settings = _settings(command, given)
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",  # as engine/worker.py has it
-        stream=sys.stderr,
-    )
+    start_logging(settings.log_level.upper(), settings.log_format)
     status: int = command.run(given, settings)
     return status
 

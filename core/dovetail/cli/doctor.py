@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
+import io
 import json
 import os
 import platform
@@ -17,13 +20,13 @@ from dovetail.errors import ConfigError, PlatformError
 from dovetail.plugins import Found, choices, discover
 from dovetail.registration import accepted_contracts
 
+from .masking import is_secret, masked, secrets_in
 from .parser import Parser, add_probing, flags_of
 from .platforms import fields, print_found
-from .settings import Settings, merge
+from .settings import CONFIG_VARIABLE, Settings, merge
 
 RUNS_ANYWAY = True  # broken settings are part of the story
-VARIABLES = re.compile(r"(DOVETAIL|HF|HUGGING_FACE|OMP)_\w+")
-SECRET = re.compile(r"KEY|TOKEN|PASSWORD|SECRET")
+VARIABLES = re.compile(r"(DOVETAIL|HF|HUGGING_FACE|OMP|OTEL|HTTPS?|NO)_\w+", re.IGNORECASE)
 REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -35,7 +38,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(given: argparse.Namespace, settings: Settings) -> int:
     """Print it; status 1 where `dovetail serve` would find no platform to use."""
-    config, problem = _settings(given)
+    held, problem = _settings(given)
+    config = held.engine
     found = discover(timeout_s=config.probe_timeout_s)
     chosen, refusal = _chosen(config, found)
     story = {
@@ -45,21 +49,42 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
         "platforms": [fields(entry) for entry in found],
         "chosen": chosen,
         "problems": [text for text in (problem, refusal) if text is not None],
+        "settings": changed(held),
         "environment": environment(os.environ),
     }
+    secrets = _secrets(given)
     if given.json:
-        print(json.dumps(story, indent=2))
+        print(json.dumps(masked(story, secrets), indent=2))
     else:
-        _print(story, found)
+        with contextlib.redirect_stdout(io.StringIO()) as shown:
+            _print(story, found)
+        print(masked(shown.getvalue(), secrets), end="")
     return 0 if chosen is not None else 1
 
 
-def _settings(given: argparse.Namespace) -> tuple[EngineConfig, str | None]:
+def _settings(given: argparse.Namespace) -> tuple[Settings, str | None]:
     """The settings that hold, or the defaults and what is wrong with them."""
     try:
-        return merge(flags_of(given)).engine, None
+        return merge(flags_of(given)), None
     except ConfigError as error:
-        return EngineConfig(), str(error)
+        return merge({}, environment={}), str(error)
+
+
+def _secrets(given: argparse.Namespace) -> set[str]:
+    """What must not be shown, wherever it stands."""
+    path = flags_of(given).get("config") or os.environ.get(CONFIG_VARIABLE)
+    return secrets_in(os.environ, Path(path) if path else None)
+
+
+def changed(settings: Settings) -> dict[str, Any]:
+    """Settings that are not at their defaults; of keys, that they are set."""
+    shown = {}
+    for config in (settings.engine, settings.server):
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            if value != field.default:
+                shown[field.name] = "(set)" if is_secret(field.name) else value
+    return shown
 
 
 def _chosen(config: EngineConfig, found: list[Found]) -> tuple[dict[str, str] | None, str | None]:
@@ -130,7 +155,7 @@ def _memory() -> int | None:
 def environment(variables: Any) -> dict[str, str]:
     """Variables that change what happens; the values of keys and tokens are not shown."""
     return {
-        name: "(set)" if SECRET.search(name) else value
+        name: "(set)" if is_secret(name) else value
         for name, value in sorted(variables.items())
         if VARIABLES.fullmatch(name)
     }
@@ -148,6 +173,7 @@ def _print(story: dict[str, Any], found: list[Found]) -> None:
         contract = f", contract {entry.platform.contract}" if entry.platform else ""
         print(f"  entry point {entry.target}{contract}, in {entry.file or 'no file'}")
     print()
+    _section("settings", story["settings"] or {"all": "at their defaults"})
     _section("environment", story["environment"] or {"nothing": "is set"})
     if story["chosen"] is not None:
         print(f"chosen: {story['chosen']['device']} ({story['chosen']['reason']})")

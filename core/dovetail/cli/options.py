@@ -14,6 +14,7 @@ from .values import (
     between,
     call_format,
     filled,
+    http_url,
     milliseconds,
     one_of,
     port,
@@ -281,6 +282,13 @@ SERVER = (
         metavar="S",
         rare=True,
     ),
+    Option(
+        name="otlp_endpoint",
+        help="collector of OpenTelemetry that is sent traces",
+        parse=http_url,
+        metavar="URL",
+        rare=True,
+    ),
     Option(name="max_body_size", help="of a request: 32M", parse=size, metavar="SIZE"),
     Option(
         name="shutdown_timeout_s",
@@ -296,4 +304,12 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_LEVEL = Option(
     name="log_level", help="debug, info, warning or error", parse=one_of(*LOG_LEVELS), metavar="L"
 )
+LOG_FORMAT = Option(
+    name="log_format",
+    help="text or json",
+    parse=one_of("text", "json"),
+    metavar="F",
+    rare=True,
+)
+LOGGING = (LOG_LEVEL, LOG_FORMAT)
 DTYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "half": "f16"}

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from .options import ENGINE, LOG_LEVEL, SERVER, Option
+from .options import ENGINE, LOGGING, SERVER, Option
 from .values import reason
 
 
@@ -85,7 +85,7 @@ def add_engine(parser: Parser) -> None:
     """Settings of the engine."""
     group = parser.add_argument_group("engine")
     add_options(group, ENGINE, parser)
-    add_options(group, (LOG_LEVEL,))
+    add_options(group, LOGGING, parser)
     group.add_argument("--config", metavar="FILE", help="settings as TOML")
 
 

@@ -16,11 +16,11 @@ from dovetail.config import EngineConfig
 from dovetail.errors import ConfigError
 from dovetail.server.serve import ServerConfig
 
-from .options import DTYPES, ENGINE, LOG_LEVEL, MODEL, SERVER, Option
+from .options import DTYPES, ENGINE, LOGGING, MODEL, SERVER, Option
 
 PREFIX = "DOVETAIL_"
 CONFIG_VARIABLE = "DOVETAIL_CONFIG"
-ALL = {option.name: option for option in (MODEL, *ENGINE, *SERVER, LOG_LEVEL)}
+ALL = {option.name: option for option in (MODEL, *ENGINE, *SERVER, *LOGGING)}
 T = TypeVar("T", EngineConfig, ServerConfig)
 
 
@@ -31,6 +31,7 @@ class Settings:
     engine: EngineConfig
     server: ServerConfig
     log_level: str
+    log_format: str
 
 
 def merge(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = None) -> Settings:
@@ -49,6 +50,7 @@ def merge(flags: Mapping[str, Any], *, environment: Mapping[str, str] | None = N
         _fill(EngineConfig, values),
         _fill(ServerConfig, values),
         values.get("log_level", "warning"),
+        values.get("log_format", "text"),
     )
 
 

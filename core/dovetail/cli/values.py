@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -47,6 +48,14 @@ def port(text: str) -> int:
     if not 0 <= value <= 65535:
         raise ValueError("it must be 0 to 65535")
     return value
+
+
+def http_url(text: str) -> str:
+    """The URL of something that speaks HTTP."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it must be a URL like http://127.0.0.1:4318")
+    return text
 
 
 def seconds(text: str) -> float:

@@ -53,6 +53,7 @@ class EngineStats:
     total_saved_blocks         that went there, and
     total_restored_blocks      came back
     total_restarts             of the engine process, which begins every other counter again
+    pid                        of the engine process, 0 if it has none of its own
     """
 
     running: int = 0
@@ -70,6 +71,7 @@ class EngineStats:
     total_restored_blocks: int = 0
     total_disk_errors: int = 0
     total_restarts: int = 0
+    pid: int = 0
 
 
 class Stream(Protocol):

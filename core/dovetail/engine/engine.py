@@ -27,6 +27,7 @@ from .pack import SlotParameters, pack, select
 from .restoring import Restoring
 from .scores import Scores, scored_token
 from .vectors import delivered
+from .waits import Waits
 
 Index = NDArray[np.intp]
 log = logging.getLogger("dovetail.engine")
@@ -105,6 +106,7 @@ class Engine:
         self._edits: dict[str, Edits] = {}
         self._choosers = Choosers(info.vocab_size)
         self._scores = Scores()
+        self._waits = Waits(clock)
         self._ready: list[Output] = []
         self._pooled_output = "scores" if info.task == "score" else "hidden"
         self._generated = 0
@@ -125,6 +127,7 @@ class Engine:
 
     def submit(self, request: Request) -> None:
         """Queue a request; one that can never fit ends with an error in the next step's outputs."""
+        self._waits.begin(request.id)
         if request.sampling.grammar is None:
             self._restore(request)
         else:
@@ -171,6 +174,7 @@ class Engine:
         self._masks.drop(request_id)
         self._choosers.forget(request_id)
         self._scores.drop(request_id)
+        self._waits.drop(request_id)
 
     # --------------------------------------------------------------------------------------------------- a step
 
@@ -227,6 +231,8 @@ class Engine:
         batch.copies *= self._cache_groups
         self._restoring.move()
         started = self._clock()
+        for sequence in plan.admitted:
+            self._waits.end(sequence.request.id, started)
         pending = self._program.run(batch)
         fetched = self._choosers.fetch(pending, rows, plan.drawing)
         step = _Step(plan, pending, rows, columns, started, self._deferred(plan), fetched)
@@ -343,6 +349,7 @@ class Engine:
                 cached=commit.cached,
                 finish=commit.finish,
                 stop_id=commit.stop_id,
+                waited_us=self._waits.pop(request.id) if commit.first else -1,
             )
             if scored and commit.tokens and request.sampling.logprobs is not None:
                 output.logprobs = [

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from dovetail.config import EngineConfig
 from dovetail.errors import DeviceUnavailable, EngineStopped
+from dovetail.logs import form_in_use
 from dovetail.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -134,9 +135,10 @@ class _Child:
     @classmethod
     async def spawn(cls) -> _Child:
         ours, theirs = socket.socketpair()
-        level = logging.getLogger("dovetail").getEffectiveLevel()
+        level = str(logging.getLogger("dovetail").getEffectiveLevel())
+        words = ["-m", "dovetail.engine.worker", str(theirs.fileno()), level, form_in_use()]
         process = subprocess.Popen(
-            [sys.executable, "-m", "dovetail.engine.worker", str(theirs.fileno()), str(level)],
+            [sys.executable, *words],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             process_group=0,  # Ctrl-C is for the server, which decides when the engine ends

@@ -54,8 +54,10 @@ class SupervisedClient:
 
     async def stats(self) -> EngineStats:
         """As of the last step; zeros while no engine runs."""
-        stats = await self._client.stats() if self._client.healthy() else EngineStats()
-        return replace(stats, total_restarts=self.restarts)
+        if not self._client.healthy():
+            return EngineStats(total_restarts=self.restarts)
+        stats = await self._client.stats()
+        return replace(stats, total_restarts=self.restarts, pid=self._client.pid)
 
     def healthy(self) -> bool:
         """Whether the engine can take requests."""

@@ -1,16 +1,16 @@
-"""The engine process: `python -m dovetail.engine.worker FD LEVEL`, started by process.py and by nothing else."""
+"""The engine process: `python -m dovetail.engine.worker FD LEVEL FORMAT`, started by process.py and by nothing else."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
-import logging
 import signal
 import socket
 import sys
 from dataclasses import replace
 
 from dovetail.config import EngineConfig
+from dovetail.logs import log_uncaught, start_logging
 from dovetail.plugins import Selection, find_again
 from dovetail.weights.checkpoint import open_checkpoint
 
@@ -99,11 +99,8 @@ def die_with_parent() -> None:
 def main() -> None:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when the engine ends
-    logging.basicConfig(  # as the command line has it
-        level=int(sys.argv[2]),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
+    start_logging(int(sys.argv[2]), sys.argv[3])
+    log_uncaught()
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         sys.exit(serve(SocketPort(connection)))
 

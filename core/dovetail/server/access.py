@@ -127,12 +127,14 @@ class Caller:
     owner  what is kept for the caller is kept under this
     turn   the engine lets callers take turns by this; empty where there is nobody to take turns with
     salt   separates its cached prefixes; empty to share them with everybody
+    name   of the key, for the log
     """
 
     owner: str = ""
     salt: str = ""
     allowance: Allowance | None = None
     turn: str = ""
+    name: str = ""
 
 
 # the caller of the request that this task answers; whoever submits work reads it
@@ -163,7 +165,7 @@ class Key:
         allowance = Allowance(self.name, requests, tokens)
         owner = self.digest.hex()
         turn = "" if alone else owner[:TURN_DIGITS]
-        return Caller(owner, owner if self.salt else "", allowance, turn)
+        return Caller(owner, owner if self.salt else "", allowance, turn, self.name)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from dovetail import __version__
+from dovetail.engine.client import EngineStats
 from dovetail.errors import DovetailError, EngineStopped
 
 from .access import Access
@@ -21,6 +22,7 @@ from .embeddings import ENDPOINTS as EMBEDDINGS
 from .endpoint import Endpoint
 from .errors import answer, on_bug, on_error
 from .gate import Gate
+from .journal import Ended, Journal
 from .kserve import ENDPOINTS as KSERVE
 from .llama.routes import ENDPOINTS as LLAMA
 from .metrics import CONTENT_TYPE
@@ -39,8 +41,11 @@ def create_app(
     hosts: Iterable[str] = (),
     origins: Sequence[str] = (),
     request_timeout_s: float = 0.0,
+    ended: Ended | None = None,
 ) -> Gate:
-    """The ASGI application; its `draining` closes the door. Access, hosts, origins and the time limit as in Gate.
+    """The ASGI application; its `draining` closes the door.
+
+    Access, hosts, origins and the time limit as in Gate, ended as in Journal.
 
     Routes for administrators are there only if there is an admin key.
     """
@@ -60,6 +65,7 @@ def create_app(
         app,
         endpoints=endpoints,
         access=access,
+        journal=Journal(served.metrics.traffic, ended),
         hosts=hosts,
         origins=origins,
         request_timeout_s=request_timeout_s,
@@ -91,8 +97,13 @@ async def version(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
     served: Served = request.app.state.served
-    stats = await served.engine.stats()
-    return Response(served.metrics.exposition(stats), media_type=CONTENT_TYPE)
+    try:
+        stats = await served.engine.stats()
+    except EngineStopped:
+        stats = EngineStats()
+    return Response(
+        served.metrics.exposition(stats, served.engine.healthy()), media_type=CONTENT_TYPE
+    )
 
 
 class Status(msgspec.Struct):

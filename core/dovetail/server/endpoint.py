@@ -80,6 +80,7 @@ class _Application:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self.path = endpoint.path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._endpoint.answer_to(Request(scope, receive, send))

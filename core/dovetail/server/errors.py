@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dovetail.errors import EngineError, EngineStopped, Overloaded, RequestError
+from dovetail.logs import named
 
 log = logging.getLogger("dovetail.server")
 
@@ -134,7 +135,7 @@ async def on_error(request: Request, error: Exception) -> Response:
 
 async def on_bug(request: Request, error: Exception) -> Response:
     """Starlette's handler of everything else; uvicorn logs the traceback."""
-    log.error("path=%r error=%r", request.url.path, error)
+    log.error("path=%r error=%s", request.url.path[:200], named(error))
     return _form_of(request)(error)
 
 

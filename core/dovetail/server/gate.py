@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 
 from starlette.middleware.cors import CORSMiddleware
@@ -16,20 +14,21 @@ from . import forms
 from .access import CALLER, Access, Caller, RateLimited
 from .endpoint import Endpoint
 from .errors import Answer, Draining, NotAuthorized, WrongHost, answer
+from .exchange import EXCHANGE
+from .journal import Journal
 from .life import LIFE, Life
-from .sse import DIRECT
 
 ID_HEADERS = (b"x-request-id", b"request-id")  # OpenAI's and Anthropic's
 # OpenAI's words: clients look for them
 # what paths of a dialect that are none of its endpoints begin with -> how it answers errors
 FAMILIES = {"/api/": forms.plain, "/v1/messages": forms.anthropic, "/v2": forms.plain}
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 class Gate:
     """Pure ASGI. Everything but open endpoints needs a key, if there are keys.
 
     access    the keys
+    journal   writes down how requests went, refused ones too
     origins   web sites whose pages may use the server from a browser (CORS); "*" is any
     hosts     names that requests may be sent to and web pages may send from; none means any. A server that only
               this machine reaches needs them: a web page in its browser can send requests to any name (DNS rebinding)
@@ -43,6 +42,7 @@ class Gate:
         *,
         endpoints: Sequence[Endpoint],
         access: Access,
+        journal: Journal,
         hosts: Iterable[str] = (),
         origins: Sequence[str] = (),
         request_timeout_s: float = 0.0,
@@ -50,6 +50,7 @@ class Gate:
         self._app = app
         self._timeout_s = request_timeout_s
         self._access = access
+        self._journal = journal
         self._origins = frozenset(origin.encode() for origin in origins)
         self._admin = tuple({_fixed(e.path) for e in endpoints if e.admin})
         self._whole: ASGIApp = self._checked
@@ -74,15 +75,15 @@ class Gate:
         return bool(self._access.keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self._whole if scope["type"] == "http" else self._app)(scope, receive, send)
+        if scope["type"] == "http":
+            await self._journal.record(self._whole, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
     async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        request_id = _request_id(headers.get(b"x-request-id"))
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id.decode()
-        state[DIRECT] = send
-        more = [(name, request_id) for name in ID_HEADERS]
+        exchange = EXCHANGE.get()
+        more = [(name, exchange.request_id.encode()) for name in ID_HEADERS]
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -92,11 +93,14 @@ class Gate:
         caller = self._caller(scope["path"], headers)
         error: DovetailError | None = caller if isinstance(caller, DovetailError) else None
         if not isinstance(caller, DovetailError):
-            state["owner"] = caller.owner
+            scope["state"]["owner"] = caller.owner
+            exchange.key = caller.name
             CALLER.set(caller)
             error = self._refusal(scope, headers, caller)
             if caller.allowance is not None:
                 more += caller.allowance.headers()
+        if scope["path"] in self._errors:
+            exchange.route = scope["path"]
         if error is None and scope["method"] == "POST":
             error = await self._lived(scope, receive, send_with_id)
         elif error is None:
@@ -137,7 +141,7 @@ class Gate:
         key = _key(headers)
         if path.startswith(self._admin):
             if key is not None and self._access.is_admin(key):
-                return Caller("admin")
+                return Caller("admin", name="admin")
             return NotAuthorized(f"{_wrong(key, 'admin key')}; send Authorization: Bearer KEY")
         if not self._access.keys:
             return Caller()
@@ -211,10 +215,3 @@ def _host(authority: bytes) -> str:
     if not name.startswith("["):
         return name.partition(":")[0].removesuffix(".")
     return name.partition("]")[0] + "]"
-
-
-def _request_id(given: bytes | None) -> bytes:
-    """The client's id if it is a harmless one, else a fresh one."""
-    if given is not None and _REQUEST_ID.fullmatch(given):
-        return given
-    return f"req_{secrets.token_hex(16)}".encode()

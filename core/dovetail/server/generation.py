@@ -16,6 +16,7 @@ from dovetail.text.parts import CallStart, Parser
 from dovetail.text.reply import Delta, Reply
 
 from .access import CALLER, Allowance
+from .exchange import EXCHANGE
 from .life import LIFE, Life
 from .metrics import Timing
 from .served import Served
@@ -77,6 +78,7 @@ class Generation:
     def __init__(self, served: Served) -> None:
         self._served = served
         self._life: Life | None = None
+        self._exchange = EXCHANGE.get()
         self._watcher: asyncio.Task[None] | None = None
         self.choices: list[Choice] = []
         self.prompts: Sequence[Sequence[int]] = ()
@@ -141,7 +143,7 @@ class Generation:
                 reader = parser() if parser is not None else None
                 keep = served.text.speech.keep if reader is not None and served.text.speech else ()
                 reply = Reply(served.text.tokenizer, params, keep=keep, prompt=before)
-                timing = served.metrics.timing()
+                timing = self._exchange.timed(served.metrics.timing())
                 self.choices.append(Choice(index, request.prompt, stream, reply, timing, reader))
         except BaseException:
             self.close()
@@ -268,11 +270,15 @@ class Generation:
 
     def _count(self, choice: Choice, output: Output, generated: int) -> None:
         """Add to the metrics what `usage` will say: each prompt once, no tokens after a stop string."""
-        metrics = self._served.metrics
+        metrics, exchange = self._served.metrics, self._exchange
         metrics.generation_tokens += generated
+        exchange.generated_tokens += generated
+        choice.timing.waited(output.waited_us)
         if output.cached >= 0 and choice.index % self._each == 0:
             metrics.prompt_tokens += len(choice.prompt)
             metrics.cached_tokens += output.cached
+            exchange.prompt_tokens += len(choice.prompt)
+            exchange.cached_tokens += output.cached
 
     async def collect(self) -> bool:
         """Run to the end, keeping the deltas in `parts`; False if the client left."""

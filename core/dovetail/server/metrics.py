@@ -17,6 +17,8 @@ from prometheus_client.core import (
 from dovetail.engine.client import EngineInfo, EngineStats
 from dovetail.request import FinishReason
 
+from .traffic import Traffic, processes
+
 PREFIX = "dovetail:"
 CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 FIRST_TOKEN_S = (
@@ -88,6 +90,9 @@ WHOLE_S = (
 )
 
 
+QUEUED_S = (0.001, 0.01, 0.1, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
 class Histogram:
     """Counts per bucket. Plainer than prometheus_client's, which takes a lock per observation; ours is per token."""
 
@@ -132,9 +137,13 @@ class Metrics:
         self.whole = Histogram(
             "e2e_request_latency_seconds", "From submission to the last token", WHOLE_S
         )
+        self.queued = Histogram(
+            "request_queue_time_seconds", "From arrival in the engine to the first step", QUEUED_S
+        )
+        self.traffic = Traffic()
         self.finished = dict.fromkeys(FinishReason, 0)
         self.prompt_tokens = self.cached_tokens = self.generation_tokens = 0
-        self._stats = EngineStats()
+        self._stats, self._healthy = EngineStats(), True
         self._registry = prometheus_client.CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -142,14 +151,15 @@ class Metrics:
         """A stopwatch for a request that starts now."""
         return Timing(self)
 
-    def exposition(self, stats: EngineStats) -> bytes:
+    def exposition(self, stats: EngineStats, healthy: bool = True) -> bytes:
         """All metrics, in Prometheus' text format."""
-        self._stats = stats
+        self._stats, self._healthy = stats, healthy
         return prometheus_client.generate_latest(self._registry)
 
     def collect(self) -> Iterable[Metric]:
         """Called by prometheus_client."""
         stats, blocks = self._stats, max(1, self._info.num_blocks)
+        yield self._gauge("engine_up", "1 while the engine lives", float(self._healthy))
         yield self._gauge("num_requests_running", "Requests that run", stats.running)
         yield self._gauge("num_requests_waiting", "Requests that wait", stats.waiting)
         yield self._gauge(
@@ -173,8 +183,10 @@ class Metrics:
         for reason, count in self.finished.items():
             success.add_metric([self._model, reason.value], count)
         yield success
-        for histogram in (self.first_token, self.between_tokens, self.whole):
+        for histogram in (self.queued, self.first_token, self.between_tokens, self.whole):
             yield histogram.family(self._model)
+        yield from self.traffic.families(PREFIX, self._model)
+        yield from processes(PREFIX, stats.pid)
 
     def _tiers(self, stats: EngineStats) -> Iterable[Metric]:
         """What lies below the cache."""
@@ -217,29 +229,41 @@ class Metrics:
 
 
 class Timing:
-    """When the tokens of one request came."""
+    """When the tokens of one request came, in seconds of time.perf_counter.
 
-    __slots__ = ("_last", "_metrics", "_started")
+    waited_s  until a step of the engine took it up; below 0 where nobody says
+    first     0 before there is one
+    """
+
+    __slots__ = ("_metrics", "first", "last", "started", "waited_s")
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._started = time.perf_counter()
-        self._last = 0.0
+        self.started = time.perf_counter()
+        self.waited_s = -1.0
+        self.first = self.last = 0.0
+
+    def waited(self, microseconds: int) -> None:
+        """The engine has said how long it was in the line."""
+        if microseconds >= 0:
+            self.waited_s = microseconds * 1e-6
+            self._metrics.queued.observe(self.waited_s)
 
     def tokens(self, count: int) -> None:
         """New tokens are there; those that come together share the time since the last, none after the very first."""
         if not count:
             return
         now = time.perf_counter()
-        if self._last:
-            self._metrics.between_tokens.observe((now - self._last) / count, count)
+        if self.last:
+            self._metrics.between_tokens.observe((now - self.last) / count, count)
         else:
-            self._metrics.first_token.observe(now - self._started)
+            self.first = now
+            self._metrics.first_token.observe(now - self.started)
             if count > 1:
                 self._metrics.between_tokens.observe(0.0, count - 1)
-        self._last = now
+        self.last = now
 
     def finished(self, reason: FinishReason) -> None:
         """The request has ended."""
         self._metrics.finished[reason] += 1
-        self._metrics.whole.observe(time.perf_counter() - self._started)
+        self._metrics.whole.observe(time.perf_counter() - self.started)

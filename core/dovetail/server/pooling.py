@@ -22,6 +22,7 @@ from dovetail.request import FinishReason, Output, Request
 from dovetail.text.sentences import Input, SentenceModel, cosine
 
 from .access import CALLER
+from .exchange import EXCHANGE
 from .limits import check_count
 from .served import Served, fresh_id, off_loop
 
@@ -193,6 +194,7 @@ def _count(served: Served, requests: Sequence[Request]) -> int:
     """Tokens of all inputs, added to the metrics."""
     tokens = sum(len(request.prompt) for request in requests)
     served.metrics.prompt_tokens += tokens
+    EXCHANGE.get().prompt_tokens += tokens
     return tokens
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from dovetail.config import EngineConfig
 from dovetail.engine import start_engine
 from dovetail.errors import ConfigError
+from dovetail.logs import task_failed
 from dovetail.weights.checkpoint import Checkpoint, open_checkpoint
 
 from .access import Access, read_keys
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from .gate import Gate
     from .served import Served
+    from .tracing import Tracing
 
 log = logging.getLogger("dovetail.server")
 
@@ -61,6 +63,7 @@ class ServerConfig:
     reasoning_parser    how it writes reasoning, likewise
     stall_timeout_s     for a client to read some of what waits for it
     request_timeout_s   that a request may take altogether; 0: as long as it takes
+    otlp_endpoint       URL of a collector that is sent a trace of each request; None: no traces
     in_process          run the engine on a thread here instead of in a process of its own
     max_body_size       bytes of a request's body
     shutdown_timeout_s  that running requests may still take after SIGTERM
@@ -81,6 +84,7 @@ class ServerConfig:
     reasoning_parser: str | None = None
     stall_timeout_s: float = 60.0
     request_timeout_s: float = 0.0
+    otlp_endpoint: str | None = None
     in_process: bool = False
     max_body_size: int = 32 << 20
     shutdown_timeout_s: float = 30.0
@@ -160,7 +164,9 @@ async def _serve(
     listener: socket.socket,
     say: Callable[[str], None],
 ) -> int:
+    asyncio.get_running_loop().set_exception_handler(task_failed)
     checkpoint = open_checkpoint(config.model, revision=config.revision)
+    tracing = _tracing(server, checkpoint)
     starting = asyncio.create_task(_start(config, server, checkpoint))
     await asyncio.sleep(0)  # it begins; tokenizer and routes are loaded beside it
     try:
@@ -180,6 +186,7 @@ async def _serve(
         hosts=hosts,
         origins=server.cors_origin,
         request_timeout_s=server.request_timeout_s,
+        ended=tracing.record if tracing is not None else None,
     )
     say(_engine_line(served))
     try:
@@ -188,6 +195,16 @@ async def _serve(
         )
     finally:
         await served.engine.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
+
+
+def _tracing(server: ServerConfig, checkpoint: Checkpoint) -> Tracing | None:
+    if server.otlp_endpoint is None:
+        return None
+    from .tracing import Tracing
+
+    return Tracing.open(server.otlp_endpoint, (*server.served_model_name, checkpoint.name)[0])
 
 
 async def _start(

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from dovetail.errors import DovetailError
 
 from .errors import body_of
+from .exchange import EXCHANGE
 from .generation import Generation
 
 log = logging.getLogger("dovetail.server")
@@ -77,6 +78,7 @@ class EventStream(Response):
                 async for event in self._events:
                     await _send(send, event)
             except Exception as error:  # headers are out: what is left is an event that tells it
+                EXCHANGE.get().failure = type(error).__name__
                 if not isinstance(error, DovetailError):
                     log.exception("a stream broke off")
                 await _send(send, self._framing.failure(error))
