@@ -54,6 +54,7 @@ def processes(prefix: str, engine_pid: int) -> Iterable[Metric]:
     memory = _gauge(prefix, "process_resident_memory_bytes", "Memory that a process holds")
     files = _gauge(prefix, "process_open_fds", "Descriptors that a process has open")
     limits = _gauge(prefix, "process_max_fds", "Descriptors that a process may have open")
+    started = _gauge(prefix, "process_start_time_seconds", "When a process began, since 1970")
     spent = CounterMetricFamily(
         f"{prefix}process_cpu_seconds", "Processor time of a process", labels=["process"]
     )
@@ -63,9 +64,10 @@ def processes(prefix: str, engine_pid: int) -> Iterable[Metric]:
             files.add_metric([name], len(os.listdir(f"/proc/{pid}/fd")))
             limits.add_metric([name], _max_files(pid))
             spent.add_metric([name], _cpu_seconds(pid))
+            started.add_metric([name], _started(pid))
         except OSError:  # it has just ended, or the system has no /proc
             continue
-    yield from (memory, files, limits, spent)
+    yield from (memory, files, limits, spent, started)
 
 
 def _gauge(prefix: str, name: str, text: str) -> GaugeMetricFamily:
@@ -83,5 +85,16 @@ def _max_files(pid: int) -> float:
 
 
 def _cpu_seconds(pid: int) -> float:
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _started(pid: int) -> float:
+    booted = re.search(r"^btime (\d+)", Path("/proc/stat").read_text(), re.M)
+    since_boot_s = int(_stat(pid)[19]) / os.sysconf("SC_CLK_TCK")
+    return since_boot_s + (float(booted[1]) if booted is not None else 0.0)
+
+
+def _stat(pid: int) -> list[str]:
+    """Of proc(5), what follows the name, from the state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
