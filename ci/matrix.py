@@ -95,6 +95,8 @@ def table(matrix: Matrix) -> str:
 
 def _platforms(suite: str) -> str:
     """Those of a job that needs none in particular."""
+    if suite == "kernels":
+        return "GPUs that Triton compiles for"
     if suite != "downstream":
         return "all here"
     plugins = tomllib.loads((ROOT / "ci/downstream.toml").read_text(encoding="utf-8"))["plugin"]

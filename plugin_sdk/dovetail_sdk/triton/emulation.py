@@ -14,7 +14,6 @@ import ml_dtypes
 import numpy as np
 import triton.language as tl
 from numpy.typing import NDArray
-from triton import knobs
 from triton.runtime import interpreter
 
 NUMPY_TYPES: dict[Any, Any] = {
@@ -25,11 +24,6 @@ NUMPY_TYPES: dict[Any, Any] = {
     tl.float8e5b16: ml_dtypes.float8_e5m2fnuz,
 }
 """Types whose numbers the interpreter keeps as integers of the same size."""
-
-
-def emulated() -> bool:
-    """Whether kernels are interpreted here."""
-    return bool(knobs.runtime.interpret)
 
 
 def install() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dovetail_sdk.runner import Kernel, Layer, NodeWeights
 
-from . import activations, norms, ops, rotation
+from . import activations, norms, ops, quantised, rotation
 from .attention import attend
 from .plan import Plan, make_plan
 
@@ -20,21 +20,19 @@ WIDEST_HEAD = 512
 
 
 def kernels(architecture: str) -> dict[str, Kernel]:
-    """Triton kernels by op, with the tuning of an architecture: "sm_90", "gfx942", ..., "emulated".
-
-    Where Triton interprets (TRITON_INTERPRET=1 set before the first import), its numbers are made exact first.
-    """
-    _emulate()
-    return {**_elementwise(architecture), **_norms(architecture), **_layered(architecture)}
-
-
-def _emulate() -> None:
-    from triton import knobs
-
-    if knobs.runtime.interpret:
-        from . import emulation
-
-        emulation.install()
+    """Triton kernels by op, with the tuning of an architecture: "sm_90", "gfx942", ..., "emulated"."""
+    return {
+        **_elementwise(architecture),
+        **_norms(architecture),
+        **_layered(architecture),
+        "linear": Kernel(
+            "triton linear",
+            quantised.Linear(architecture),
+            supports=quantised.supports,
+            pack=quantised.pack,
+            note="quantised weights become numbers in registers",
+        ),
+    }
 
 
 def _norms(architecture: str) -> dict[str, Kernel]:

@@ -12,11 +12,39 @@ from .tables import tuned, whole
 
 
 @triton.jit
+def _cos_sin(angle):
+    """cos and sin of f32 angles of any size, to about one unit in the last place.
+
+    The quarter turns are taken off in f64, and polynomials do the rest: the libraries' own reduction of large angles
+    needs a stack.
+
+    Source: Moshier 1989, Cephes, sinf (coefficients).
+    """
+    exact = angle.to(tl.float64)
+    turns = tl.floor(exact * 0.6366197723675814 + 0.5)
+    r = (exact - turns * 1.5707963267948966).to(tl.float32)
+    z = r * r
+    sin = r + r * z * (-1.6666654611e-1 + z * (8.3321608736e-3 - z * 1.9515295891e-4))
+    cos = 4.166664568298827e-2 + z * (-1.388731625493765e-3 + z * 2.443315711809948e-5)
+    cos = 1.0 - 0.5 * z + z * z * cos
+    quarter = turns.to(tl.int64).to(tl.int32) & 3
+    odd = (quarter & 1) == 1
+    swapped_cos, swapped_sin = tl.where(odd, sin, cos), tl.where(odd, cos, sin)
+    minus_cos = (quarter == 1) | (quarter == 2)
+    minus_sin = quarter >= 2
+    return (
+        tl.where(minus_cos, -swapped_cos, swapped_cos),
+        tl.where(minus_sin, -swapped_sin, swapped_sin),
+    )
+
+
+@triton.jit
 def _angles(position, frequencies, factor, N: tl.constexpr, NP: tl.constexpr):
     """cos and sin [NP] of a token, times factor."""
     pair = tl.arange(0, NP)
     angle = position.to(tl.float32) * tl.load(frequencies + pair, mask=pair < N, other=0.0)
-    return tl.cos(angle) * factor, tl.sin(angle) * factor
+    cos, sin = _cos_sin(angle)
+    return cos * factor, sin * factor
 
 
 @triton.jit
