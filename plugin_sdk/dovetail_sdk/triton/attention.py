@@ -95,7 +95,7 @@ def _fold(
 
 @triton.jit(
     do_not_specialize=["table_stride", "window", "splits"],
-    do_not_specialize_on_alignment=["tiles", "starts", "past"],
+    do_not_specialize_on_alignment=["table", "tiles", "starts", "past"],
 )
 def _attention(
     q, keys, values, sinks, table, starts, past, tiles, y, part_sums, part_peaks,

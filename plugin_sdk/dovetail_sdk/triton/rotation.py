@@ -100,7 +100,7 @@ def _copy_heads(
     tl.store(at, _kept(value, target), mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["positions"])
 def _rope(
     x, positions, frequencies, y, factor, token_stride, head_stride,
     H: tl.constexpr, HB: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, N: tl.constexpr,
@@ -116,7 +116,7 @@ def _rope(
     )  # fmt: skip
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["blocks", "offsets"])
 def _kv_write(
     k, v, blocks, offsets, keys, values,
     k_token_stride, k_head_stride, v_token_stride, v_head_stride,
@@ -138,7 +138,7 @@ def _kv_write(
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["positions", "blocks", "offsets"])
 def _rope_write(
     q, k, v, positions, frequencies, blocks, offsets, y, keys, values, factor,
     q_token_stride, q_head_stride, k_token_stride, k_head_stride, v_token_stride, v_head_stride,

@@ -22,7 +22,10 @@ CHUNK = 4096
 TUNING = {"warps": 8}
 
 
-@triton.jit(do_not_specialize=["count"])
+@triton.jit(
+    do_not_specialize=["count"],
+    do_not_specialize_on_alignment=["rows", "ids", "factors", "addends"],
+)
 def _edit(logits, rows, ids, factors, addends, count, V, BLOCK: tl.constexpr):
     """Grid (ceil(count / BLOCK)): edits of different logits."""
     edit = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -35,7 +38,7 @@ def _edit(logits, rows, ids, factors, addends, count, V, BLOCK: tl.constexpr):
     tl.store(at, x + tl.load(addends + edit, mask=there, other=0.0), mask=there)
 
 
-@triton.jit(do_not_specialize_on_alignment=["masks"])
+@triton.jit(do_not_specialize_on_alignment=["rows", "masks"])
 def _mask(logits, rows, masks, V, W, BLOCK: tl.constexpr):
     """Grid (m, ceil(V / BLOCK)). A NaN stays one: the row is not finite, whatever its mask."""
     index = tl.program_id(0)
@@ -85,7 +88,7 @@ def _above(logits, row, V, low, peak, temperature, CHUNK: tl.constexpr):
     return count, mass
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["temperature", "top_k", "top_p", "min_p"])
 def _cut(
     logits, peaks, temperature, top_k, top_p, min_p, floors, lasts, V, chunks,
     CHUNK: tl.constexpr, CHUNKS: tl.constexpr,
@@ -225,7 +228,7 @@ def _kept(x, column, floor, last):
     return (x > floor) | ((x == floor) & (column <= last))
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["temperature", "seed", "position"])
 def _scores(
     logits, peaks, temperature, seed, position, floors, lasts, scores, V, chunks,
     CHUNK: tl.constexpr, CHUNKS: tl.constexpr, LIMITED: tl.constexpr,
@@ -251,7 +254,7 @@ def _scores(
         tl.store(scores + row * chunks + chunk, tl.max(tl.max(score, 1), 0))
 
 
-@triton.jit
+@triton.jit(do_not_specialize_on_alignment=["temperature", "seed", "position"])
 def _choose(
     logits, peaks, temperature, seed, position, floors, lasts, scores, ids, V, chunks,
     CHUNK: tl.constexpr, CHUNKS: tl.constexpr, LIMITED: tl.constexpr, RANDOM: tl.constexpr,

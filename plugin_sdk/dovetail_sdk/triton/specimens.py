@@ -24,12 +24,17 @@ from .quantised import EightBits, FourBits
 WIDTH = 4096
 FORWARD = 14336
 VOCABULARY = 128256
+FP8 = {
+    **dict.fromkeys(("sm_90", "sm_100", "sm_120", "gfx950", "gfx1201"), torch.float8_e4m3fn),
+    "gfx942": torch.float8_e4m3fnuz,
+}
+"""The kind of fp8 that a device converts itself."""
 
 
 def specimens(architecture: str) -> Iterator[tuple[str, Launch]]:
     """Name and launch of every kernel with the tuning of an architecture, names once each."""
     groups: dict[str, Callable[[str], None]] = {
-        **_attention(),
+        **_attention(FP8.get(architecture)),
         **_linear(),
         **_experts(),
         "rows": _rows,
@@ -91,9 +96,20 @@ def _attend(
     return run
 
 
-def _attention() -> dict[str, Callable[[str], None]]:
+def _attention(fp8: torch.dtype | None) -> dict[str, Callable[[str], None]]:
+    """fp8 is the device's own, None where it has none."""
     bounds: dict[str, Any] = {"window": 1024, "soft_cap": 50.0}
+    of_fp8 = (
+        {}
+        if fp8 is None
+        else {
+            "one token, fp8 cache": _attend(1, 32, 8, 128, 16, fp8),
+            "many tokens, fp8 cache": _attend(512, 32, 8, 128, 16, fp8),
+        }
+    )
     return {
+        **of_fp8,
+        "one token, sinks": _attend(1, 64, 8, 64, 16, sinks=meta(64)),
         "one token, 32 heads, 8 of keys, 128 wide": _attend(1, 32, 8, 128, 16),
         "one token, 14 heads, 2 of keys, 64 wide, blocks of 64": _attend(1, 14, 2, 64, 64),
         "one token, 16 heads, 8 of keys, 256 wide, window, soft cap": _attend(
@@ -108,10 +124,10 @@ def _attention() -> dict[str, Callable[[str], None]]:
 
 
 def _linear() -> dict[str, Callable[[str], None]]:
-    def eight(count: int) -> Callable[[str], None]:
+    def eight(count: int, kept: torch.dtype = torch.int8) -> Callable[[str], None]:
         def run(architecture: str) -> None:
             linear.linear_eight_bits(
-                meta(count, WIDTH), meta(FORWARD, WIDTH, dtype=torch.int8),
+                meta(count, WIDTH), meta(FORWARD, WIDTH, dtype=kept),
                 meta(FORWARD, dtype=torch.float32), None, architecture=architecture,
             )  # fmt: skip
 
@@ -132,6 +148,7 @@ def _linear() -> dict[str, Callable[[str], None]]:
         **{f"int8, {count} tokens": eight(count) for count in (1, 64, 256, 2048)},
         **{f"int4, {count} tokens": four(count, 128) for count in (1, 64, 256, 2048)},
         "int4 in groups of 32, 16 tokens": four(16, 32),
+        "bits of fp8, 1 token": eight(1, torch.uint8),
         "int8, split, 1 token": _split,
     }
 
