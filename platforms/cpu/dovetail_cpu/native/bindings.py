@@ -35,6 +35,7 @@ class Matrix(Structure):
         ("inputs", c_int64),
         ("form", c_int32),
         ("group", c_int32),
+        ("sums", c_void_p),  # the program's own
     )
 
 

@@ -26,14 +26,14 @@ inline const uint8_t* value_block(const Attention& a, const Widths& w, int32_t b
   return reinterpret_cast<const uint8_t*>(a.values + (block * a.kv_heads + head) * kBlock * w.value);
 }
 
-// New tokens first to last of a row, into its blocks.
-void write_cache(const Attention& a, int64_t row, int64_t first_token, int64_t last_token) {
+// New tokens first to last of a row, into its blocks: keys and values of the heads first to last.
+void write_cache(const Attention& a, int64_t row, int64_t first_head, int64_t last_head, int64_t first_token, int64_t last_token) {
   const Widths w = widths(a);
   const int32_t* table = a.table + a.table_starts[row];
   for (int64_t t = first_token; t < last_token; ++t) {
     const int64_t position = a.past[row] + t, source = a.starts[row] + t, at = position % kBlock;
     const int32_t block = table[position / kBlock];
-    for (int64_t head = 0; head < a.kv_heads; ++head) {
+    for (int64_t head = first_head; head < last_head; ++head) {
       const float* key = a.key.data + source * a.key.stride + head * a.key_width;
       const float* value = a.value.data + source * a.value.stride + head * a.value_width;
       uint16_t* keys = a.keys + ((block * a.kv_heads + head) * kBlock + at) * w.key;
@@ -121,9 +121,15 @@ inline void cap(float soft_cap, int64_t keys, float* scores) {  // scores are ti
   for (int64_t k = 0; k < keys; ++k) store(scores + 16 * k, _mm512_mul_ps(limit, tanh(_mm512_mul_ps(load(scores + 16 * k), inverse))));
 }
 
+inline void fetch(const uint8_t* from, int64_t bytes) {
+  for (int64_t k = 0; k < bytes; k += 64) _mm_prefetch(reinterpret_cast<const char*>(from + k), _MM_HINT_T0);
+}
+
 // scores[32 * blocks][16] = keys . queries
-inline void score(const Attention& a, const Widths& w, const int32_t* table, int64_t head, int64_t blocks, const uint8_t* queries,
-                  float* scores) {
+// Blocks of a row that nothing else has read are in memory, each somewhere else: `cold` of them are fetched here while scores
+// are computed, the values that `gather` wants next and the keys of the group after.
+inline void score(const Attention& a, const Widths& w, const int32_t* table, int64_t head, int64_t blocks, int64_t cold,
+                  const uint8_t* queries, float* scores) {
 #ifdef DOVETAIL_AMX
   if (w.key == 64) {  // the usual width: the queries stay in two tiles
     _tile_loadd(6, queries, 64);
@@ -148,6 +154,8 @@ inline void score(const Attention& a, const Widths& w, const int32_t* table, int
 #endif
   for (int64_t b = 0; b < blocks; ++b) {
     const uint8_t* k = key_block(a, w, table[b], head);
+    if (cold > b) fetch(value_block(a, w, table[b], head), 64 * w.value);
+    if (cold > b + kKeys / kBlock) fetch(key_block(a, w, table[b + kKeys / kBlock], head), 64 * w.key);
     for (int64_t half = 0; half < 2; ++half)
       tile_bf16(scores + (b * kBlock + half * 16) * 16, k + half * 32 * w.key, 2 * w.key, queries, w.key / 32, false);
   }
@@ -181,9 +189,11 @@ inline void gather(const Attention& a, const Widths& w, const int32_t* table, in
     _tile_stored(3, sums + 16 * d + 768, 64);
   }
 #endif
-  for (; d < w.value; d += 16)
-    for (int64_t b = 0; b < blocks; ++b)
-      tile_bf16(sums + 16 * d, value_block(a, w, table[b], head) + d * 64, 64, weights + b * kTile, 1, true);
+  for (; d < w.value; d += 16) {
+    const uint8_t* tiles[kKeys / kBlock];
+    for (int64_t b = 0; b < blocks; ++b) tiles[b] = value_block(a, w, table[b], head) + d * 64;
+    add_tiles(sums + 16 * d, tiles, blocks, weights);
+  }
 }
 
 inline void put_columns(const Attention& a, int64_t row, int64_t kv_head, int64_t column, int64_t columns, F sum, float* sums) {
@@ -224,6 +234,7 @@ void attend(const Attention& a, int64_t row, int64_t kv_head, int64_t column, ui
   pack_queries(a, row, kv_head, column, columns, a.scale * 1.44269504f, queries);
 
   const int32_t* table = a.table + a.table_starts[row];
+  const bool alone = tokens * share <= 16;  // nobody else reads this row's blocks for this head in this step
   const int64_t start = a.window > 0 ? most(0, oldest - a.window + 1) / kBlock * kBlock : 0;
 #ifdef DOVETAIL_AMX
   if (w.key == 64 && w.value == 64) {
@@ -233,9 +244,12 @@ void attend(const Attention& a, int64_t row, int64_t kv_head, int64_t column, ui
 #endif
   std::memset(sums, 0, static_cast<size_t>(w.value) * 64);
   Running run{spread(-INFINITY), _mm512_setzero_ps()};
+  const int64_t last = newest / kBlock;
+  if (alone)
+    for (int64_t b = start / kBlock; b <= least(last, (start + kKeys - 1) / kBlock); ++b) fetch(key_block(a, w, table[b], kv_head), 64 * w.key);
   for (int64_t from = start; from <= newest; from += kKeys) {
-    const int64_t blocks = least(kKeys / kBlock, newest / kBlock - from / kBlock + 1), keys = blocks * kBlock;
-    score(a, w, table + from / kBlock, kv_head, blocks, queries, scores);
+    const int64_t blocks = least(kKeys / kBlock, last - from / kBlock + 1), keys = blocks * kBlock;
+    score(a, w, table + from / kBlock, kv_head, blocks, alone ? last - from / kBlock + 1 : 0, queries, scores);
     if (a.soft_cap > 0) cap(a.soft_cap, keys, scores);
     if (from + keys - 1 > oldest || a.window > 0) mask(a, positions, from, keys, scores);
     const F fade = soften(scores, keys, run, weights);

@@ -12,40 +12,31 @@ inline void fetch_ahead(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const 
 
 constexpr int64_t kAhead = 4096;  // bytes
 
-// Four rows of i8 [inputs] against M tokens, into out[row][token].
+// R rows of i8 [inputs] against M tokens, into out[row][token]. Weights are made unsigned; what that adds is taken off by the
+// sums of x.
 template <int R, int M, int W>
 inline void dot_int8(const Matrix& w, int64_t row, const Packed& x, float (&out)[4][W]) {
   const uint8_t* a = w.data + row * w.inputs;
-  F total[R][M];
+  Z sum[R][M];
   for (int r = 0; r < R; ++r)
-    for (int m = 0; m < M; ++m) total[r][m] = _mm512_setzero_ps();
+    for (int m = 0; m < M; ++m) sum[r][m] = _mm512_setzero_si512();
   const Z flip = _mm512_set1_epi8(static_cast<char>(0x80));
-  for (int64_t g = 0; g < x.groups; ++g) {
-    Z sum[R][M];
-    for (int r = 0; r < R; ++r)
-      for (int m = 0; m < M; ++m) sum[r][m] = _mm512_setzero_si512();
-    const int64_t end = least((g + 1) * x.group, w.inputs);
-    for (int64_t k = g * x.group; k < end; k += 64) {
-      const __mmask64 here = first_bytes(end - k);
-      Z b[M];
-      for (int m = 0; m < M; ++m) b[m] = _mm512_loadu_si512(x.data + m * x.padded + k);
-      for (int r = 0; r < R; ++r) {
-        const uint8_t* p = a + r * w.inputs + k;
-        fetch_ahead(p + kAhead);
-        const Z v = _mm512_xor_si512(_mm512_maskz_loadu_epi8(here, p), flip);
-        for (int m = 0; m < M; ++m) sum[r][m] = _mm512_dpbusd_epi32(sum[r][m], v, b[m]);
-      }
-    }
-    for (int m = 0; m < M; ++m) {
-      const F s = spread(x.scale[m * x.groups + g]);
-      for (int r = 0; r < R; ++r) total[r][m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r][m]), s, total[r][m]);
+  for (int64_t k = 0; k < w.inputs; k += 64) {
+    const __mmask64 here = first_bytes(w.inputs - k);
+    Z b[M];
+    for (int m = 0; m < M; ++m) b[m] = _mm512_loadu_si512(x.data + m * x.padded + k);
+    for (int r = 0; r < R; ++r) {
+      const uint8_t* p = a + r * w.inputs + k;
+      fetch_ahead(p + kAhead);
+      const Z v = _mm512_xor_si512(_mm512_maskz_loadu_epi8(here, p), flip);
+      for (int m = 0; m < M; ++m) sum[r][m] = _mm512_dpbusd_epi32(sum[r][m], v, b[m]);
     }
   }
-  for (int m = 0; m < M; ++m) {
-    float shift = 0;  // what adding 128 to every weight came to
-    for (int64_t g = 0; g < x.groups; ++g) shift += 128.0f * x.sums[m * x.groups + g];
-    for (int r = 0; r < R; ++r) out[r][m] = (_mm512_reduce_add_ps(total[r][m]) - shift) * w.scale[row + r];
-  }
+  for (int m = 0; m < M; ++m)
+    for (int r = 0; r < R; ++r) {
+      const float total = static_cast<float>(_mm512_reduce_add_epi32(sum[r][m])) * x.scale[m];
+      out[r][m] = (total - 128.0f * x.sums[m]) * w.scale[row + r];
+    }
 }
 
 // R rows of u4 in groups of G against M tokens of T terms; the numbers are unsigned, the zeros are taken off by the sums

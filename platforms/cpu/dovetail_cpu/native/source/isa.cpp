@@ -16,6 +16,6 @@ namespace dovetail {
 extern const Kernels DOVETAIL_ISA;
 const Kernels DOVETAIL_ISA = {DOVETAIL_NAME(DOVETAIL_ISA), enter,  leave, scratch_bytes, pack, product,
                               write_cache,                 attend, embed, norm,          rope, activate_row,
-                              peak};
+                              peak,                     row_sum};
 
 }  // namespace dovetail

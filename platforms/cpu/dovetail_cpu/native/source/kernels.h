@@ -26,6 +26,7 @@ struct Matrix {
   const float* bias;  // f32 [O], or null
   int64_t outputs, inputs;
   int32_t form, group;  // group: inputs that share a weight's scale (int4), or 0
+  const int32_t* sums;  // [O] of each row's numbers (int8); the program computes them where kernels need them
 };
 
 // Activations quantised (int8, int4) or rounded (bf16) and ordered for one form of matrix.
@@ -85,13 +86,14 @@ struct Kernels {
   void (*pack)(const Rows& x, const Norm& norm, Packed& to, int64_t block, uint8_t* scratch);
   void (*product)(const Product& product, int64_t first, int64_t last, int64_t token_block,
                   int64_t token_blocks, uint8_t* scratch);
-  void (*write_cache)(const Attention& a, int64_t row, int64_t first, int64_t last);
+  void (*write_cache)(const Attention& a, int64_t row, int64_t first_head, int64_t last_head, int64_t first, int64_t last);
   void (*attend)(const Attention& a, int64_t row, int64_t kv_head, int64_t column, uint8_t* scratch);
   void (*embed)(const Matrix& table, int32_t id, float* out);
   void (*norm)(const float* x, const Norm& norm, int64_t width, float* out);
   void (*rope)(const float* x, const float* table, int64_t half, int64_t width, int32_t interleaved, float* out);
   void (*activate)(const float* x, const float* times, int64_t width, int32_t activation, float* out);
   void (*peak)(const float* x, int64_t count, int32_t id, float* value, int32_t* place);
+  int32_t (*row_sum)(const uint8_t* row, int64_t inputs);  // of i8; null where products do not need Matrix.sums
 };
 
 }  // namespace dovetail

@@ -48,14 +48,14 @@ inline Scan scanned(const float* x, int64_t begin, int64_t end) {
   return {_mm512_reduce_max_ps(largest), _mm512_reduce_add_ps(invalid)};
 }
 
-// One token to i8: bytes [padded], scales (every `scale_step`th) and sums of scale * number per group.
-inline void quantise_row(const float* x, const Packed& to, uint8_t* bytes, float* scale, int64_t scale_step, float* sums) {
+// One token to i8: bytes [padded], scales and sums of scale * number (or null) per group, every `step`th.
+inline void quantise_row(const float* x, const Packed& to, uint8_t* bytes, float* scale, float* sums, int64_t step) {
   const int64_t run = to.weight_group == 32 ? 32 : 64;
   for (int64_t g = 0; g < to.groups; ++g) {
     const int64_t begin = g * to.group, end = least(begin + to.group, to.inputs);
     const Scan found = scanned(x, begin, end);
     const F inverse = spread(found.top > 0 ? 127.0f / found.top : 0.0f);
-    scale[g * scale_step] = found.top / 127.0f + found.invalid;
+    scale[g * step] = found.top / 127.0f + found.invalid;
     Z sum = _mm512_setzero_si512();
     const int64_t stop = least(round_up(end, 64), to.padded);
     for (int64_t k = begin; k < stop; k += 64) {
@@ -64,7 +64,7 @@ inline void quantise_row(const float* x, const Packed& to, uint8_t* bytes, float
       if (to.form == kInt4) q = evens_first(q, run);
       _mm512_mask_storeu_epi8(bytes + k, first_bytes(stop - k), q);
     }
-    if (sums != nullptr) sums[g] = scale[g * scale_step] * static_cast<float>(_mm512_reduce_add_epi32(sum));
+    if (sums != nullptr) sums[g * step] = scale[g * step] * static_cast<float>(_mm512_reduce_add_epi32(sum));
   }
 }
 
@@ -83,14 +83,13 @@ inline Two two_terms(F v, F inverse) {
 }
 
 // The same in two terms for int4: a scale for 256 high + low per group, as the group's products are added up as integers.
-inline void split_groups(const float* x, const Packed& to, uint8_t* high, uint8_t* low, float* scale, int64_t scale_step,
-                         float* sums) {
+inline void split_groups(const float* x, const Packed& to, uint8_t* high, uint8_t* low, float* scale, float* sums, int64_t step) {
   const int64_t run = to.weight_group == 32 ? 32 : 64;
   for (int64_t g = 0; g < to.groups; ++g) {
     const int64_t begin = g * to.group, end = least(begin + to.group, to.inputs);
     const Scan found = scanned(x, begin, end);
     const F inverse = spread(found.top > 0 ? kMostOfTwo / found.top : 0.0f);
-    scale[g * scale_step] = found.top / kMostOfTwo + found.invalid;
+    scale[g * step] = found.top / kMostOfTwo + found.invalid;
     Z sum = _mm512_setzero_si512();
     for (int64_t k = begin; k < end; k += run) {  // whole runs: groups are multiples of 32 and end in one
       alignas(64) uint8_t upper[64], lower[64];
@@ -104,7 +103,7 @@ inline void split_groups(const float* x, const Packed& to, uint8_t* high, uint8_
       _mm512_mask_storeu_epi8(high + k, here, evens_first(_mm512_maskz_loadu_epi8(here, upper), run));
       _mm512_mask_storeu_epi8(low + k, here, evens_first(_mm512_maskz_loadu_epi8(here, lower), run));
     }
-    if (sums != nullptr) sums[g] = scale[g * scale_step] * static_cast<float>(_mm512_reduce_add_epi32(sum));
+    if (sums != nullptr) sums[g * step] = scale[g * step] * static_cast<float>(_mm512_reduce_add_epi32(sum));
   }
 }
 
@@ -151,13 +150,13 @@ inline void pack_rows(const Rows& x, const Norm& norm, Packed& to, float* row) {
       split_row(values, to.inputs, to.padded, reinterpret_cast<float*>(to.data) + t * to.padded);
     } else if (to.terms == 2 && to.form == kInt4) {
       uint8_t* bytes = to.data + 2 * t * to.padded;
-      split_groups(values, to, bytes, bytes + to.padded, to.scale + t * to.groups, 1, to.sums + t * to.groups);
+      split_groups(values, to, bytes, bytes + to.padded, to.scale + t * to.groups, to.sums + t * to.groups, 1);
     } else if (to.terms == 2) {
       uint8_t* bytes = to.data + 2 * t * to.padded;
       float *scale = to.scale + 2 * t, *sum = to.sums + 2 * t;
       split_terms(values, to, {bytes, scale, sum}, {bytes + to.padded, scale + 1, sum + 1});
     } else {
-      quantise_row(values, to, to.data + t * to.padded, to.scale + t * to.groups, 1, to.sums + t * to.groups);
+      quantise_row(values, to, to.data + t * to.padded, to.scale + t * to.groups, to.sums + t * to.groups, 1);
     }
   }
 }
@@ -179,7 +178,7 @@ inline void interleave(const uint8_t* lines, int64_t bytes, const Packed& to, ui
     const int64_t count = least(64, bytes - k) / 4;
     for (int64_t i = 0; i < count; ++i) {
 #ifndef DOVETAIL_AMX
-      if (to.form != kBf16) r[i] = _mm512_xor_si512(r[i], _mm512_set1_epi8(static_cast<char>(0x80)));
+      if (to.form == kInt8) r[i] = _mm512_xor_si512(r[i], _mm512_set1_epi8(static_cast<char>(0x80)));
 #endif
       _mm512_storeu_si512(out + (k / 4 + i) * 64, r[i]);
     }
@@ -244,25 +243,34 @@ void pack(const Rows& x, const Norm& norm, Packed& to, int64_t block, uint8_t* s
   if (x.blocked) return pack_blocked(x, to, block);
   const int64_t bytes = to.padded * (to.form == kBf16 ? 2 : 1);
   uint8_t* lines = scratch + round_up(to.inputs * 4 + 64, 64);  // of a term after those of the other
-  float* scale = to.scale + block * to.terms * to.groups * kLanes;
+  const int64_t scales = block * to.terms * to.groups * kLanes;
+  float* scale = to.scale + scales;
+#ifdef DOVETAIL_AMX
+  float* sums = nullptr;
+#else
+  float* sums = to.form == kInt4 ? to.sums + scales : nullptr;  // what the weights' zeros are multiplied by
+#endif
   for (int64_t lane = 0; lane < kLanes; ++lane) {
     const int64_t t = block * kLanes + lane;
     uint8_t *line = lines + lane * bytes, *second = line + kLanes * bytes;
     if (t >= to.tokens) {
       std::memset(line, 0, static_cast<size_t>(bytes));
       if (to.terms == 2) std::memset(second, 0, static_cast<size_t>(bytes));
-      for (int64_t g = 0; g < to.groups * to.terms; ++g) scale[g * kLanes + lane] = 0.0f;
+      for (int64_t g = 0; g < to.groups * to.terms; ++g) {
+        scale[g * kLanes + lane] = 0.0f;
+        if (sums != nullptr) sums[g * kLanes + lane] = 0.0f;
+      }
       continue;
     }
     const float* values = normed(x.data + t * x.stride, norm, to.inputs, row);
     if (to.form == kBf16) {
       pack_bf16(values, to.inputs, to.padded, line);
     } else if (to.terms == 2 && to.form == kInt4) {
-      split_groups(values, to, line, second, scale + lane, kLanes, nullptr);
+      split_groups(values, to, line, second, scale + lane, sums == nullptr ? nullptr : sums + lane, kLanes);
     } else if (to.terms == 2) {
       split_terms(values, to, {line, scale + lane, nullptr}, {second, scale + kLanes + lane, nullptr});
     } else {
-      quantise_row(values, to, line, scale + lane, kLanes, nullptr);
+      quantise_row(values, to, line, scale + lane, sums == nullptr ? nullptr : sums + lane, kLanes);
     }
   }
   for (int64_t term = 0; term < to.terms; ++term)

@@ -14,7 +14,10 @@ struct RowTile {
   int64_t row, rows;     // first row, rows that exist
   const uint8_t* data;   // i8 or bf16
   int64_t stride;        // bytes between rows
-  const int32_t* sums;   // [groups][16] of i8 rows, where tiles are vectors
+  int64_t ahead;         // bytes to the rows of the round after, where these lie in memory and nothing else would fetch them
+#ifndef DOVETAIL_AMX
+  alignas(64) int32_t excess[16];  // what 128 more in every number of the tokens came to, for i8
+#endif
   alignas(64) float scale[16], bias[16];  // of the rows; 1 and 0 where there is none
 };
 
@@ -38,7 +41,8 @@ inline int64_t steps_of(const Geometry& shape, const Packed& x, int64_t g) {
   return least(shape.steps, all - g * shape.steps);
 }
 
-inline void unpack_int4(const Matrix& w, int64_t row, int64_t rows, uint8_t* to, int64_t stride) {
+// 16 rows of u4 to bytes: less their zeros where tiles take signed numbers on both sides, else as they are (see `scaled`).
+inline void unpack_int4(const Matrix& w, int64_t row, int64_t rows, int64_t ahead, uint8_t* to, int64_t stride) {
   const int64_t groups = w.inputs / w.group, half = w.group / 2;
   const __m256i low = _mm256_set1_epi8(15);
   for (int64_t r = 0; r < 16; ++r) {
@@ -48,17 +52,24 @@ inline void unpack_int4(const Matrix& w, int64_t row, int64_t rows, uint8_t* to,
       continue;
     }
     const uint8_t* in = w.data + (row + r) * (w.inputs / 2);
+    for (int64_t k = 0; k < w.inputs / 2; k += 64) _mm_prefetch(reinterpret_cast<const char*>(in + ahead + k), _MM_HINT_T1);
+#ifdef DOVETAIL_AMX
     const uint8_t* zero = w.zero + (row + r) * groups;
+#endif
     for (int64_t g = 0; g < groups; ++g, in += half) {
+#ifdef DOVETAIL_AMX
+      const Z z = _mm512_set1_epi8(static_cast<char>(zero[g]));
+#else
+      const Z z = _mm512_setzero_si512();
+#endif
       if (w.group == 32) {  // 32 numbers and 32 zeros
         const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in));
         const __m128i a = _mm_and_si128(v, _mm_set1_epi8(15));
         const __m128i b = _mm_and_si128(_mm_srli_epi16(v, 4), _mm_set1_epi8(15));
-        const __m256i both = _mm256_sub_epi8(_mm256_set_m128i(b, a), _mm256_set1_epi8(static_cast<char>(zero[g])));
+        const __m256i both = _mm256_sub_epi8(_mm256_set_m128i(b, a), _mm512_castsi512_si256(z));
         _mm512_storeu_si512(out + g * 64, _mm512_zextsi256_si512(both));
         continue;
       }
-      const Z z = _mm512_set1_epi8(static_cast<char>(zero[g]));
       for (int64_t k = 0; k < half; k += 32) {
         const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + k));
         const __m256i a = _mm256_and_si256(v, low), b = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
@@ -69,22 +80,9 @@ inline void unpack_int4(const Matrix& w, int64_t row, int64_t rows, uint8_t* to,
   }
 }
 
-inline void sum_rows(const RowTile& tile, const Packed& x, const Geometry& shape, int32_t* sums) {
-  for (int64_t g = 0; g < shape.groups; ++g) {
-    const int64_t steps = steps_of(shape, x, g);
-    for (int r = 0; r < 16; ++r) {
-      Z sum = _mm512_setzero_si512();
-      const uint8_t* a = tile.data + r * tile.stride + g * shape.steps * kStep;
-      for (int64_t s = 0; s < steps; ++s)
-        sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), _mm512_loadu_si512(a + s * kStep));
-      sums[g * 16 + r] = _mm512_reduce_add_epi32(sum);
-    }
-  }
-}
-
-// `scratch` holds 16 rows and their sums. Rows that many tokens follow are copied there: their lines then neither share
+// `scratch` holds 16 rows; `rows` are those of a round. Rows that many tokens follow are copied there: their lines then neither share
 // a cache set, as rows a power of two apart do, nor lie across two lines.
-inline void take_rows(const Matrix& w, int64_t row, const Packed& x, const Geometry& shape, bool copy, uint8_t* scratch,
+inline void take_rows(const Matrix& w, int64_t row, int64_t rows, const Packed& x, const Geometry& shape, bool copy, uint8_t* scratch,
                       RowTile& tile) {
   const int64_t used = w.inputs * (w.form == kBf16 ? 2 : 1), padded = x.padded * (x.form == kBf16 ? 2 : 1);
   tile.weight = &w;
@@ -92,10 +90,12 @@ inline void take_rows(const Matrix& w, int64_t row, const Packed& x, const Geome
   tile.rows = least(16, w.outputs - row);
   tile.data = w.data + row * used;
   tile.stride = used;
+  tile.ahead = used * rows;
   if (w.form == kInt4) {
     tile.stride = shape.rows == 8 ? shape.groups * 64 : padded;
-    unpack_int4(w, row, tile.rows, scratch, tile.stride);
+    unpack_int4(w, row, tile.rows, rows * (w.inputs / 2), scratch, tile.stride);
     tile.data = scratch;
+    tile.ahead = 0;
   } else if (copy || tile.rows < 16 || padded != used) {
     tile.stride = padded + 64;
     for (int64_t r = 0; r < 16; ++r) {
@@ -104,17 +104,14 @@ inline void take_rows(const Matrix& w, int64_t row, const Packed& x, const Geome
       std::memset(scratch + r * tile.stride + length, 0, static_cast<size_t>(padded - length));
     }
     tile.data = scratch;
+    tile.ahead = 0;
   }
   for (int r = 0; r < 16; ++r) {
     tile.scale[r] = w.form == kInt8 && r < tile.rows ? w.scale[row + r] : 1.0f;
     tile.bias[r] = w.bias != nullptr && r < tile.rows ? w.bias[row + r] : 0.0f;
   }
 #ifndef DOVETAIL_AMX
-  if (x.form != kBf16) {
-    int32_t* sums = reinterpret_cast<int32_t*>(scratch + 16 * most(tile.stride, padded + 64));
-    sum_rows(tile, x, shape, sums);
-    tile.sums = sums;
-  }
+  for (int r = 0; r < 16; ++r) tile.excess[r] = w.form == kInt8 && r < tile.rows ? 128 * w.sums[row + r] : 0;
 #endif
 }
 
@@ -124,23 +121,35 @@ struct alignas(64) Sums {  // [tile of rows][block of tokens][row][token]
 };
 
 // Integer sums of one group into f32: times the tokens' scale and, for int4, the row's. low: of the second term, or null.
+// x_sums: of the tokens' numbers in the group, times their scale, from which the rows' zeros are taken here if they are still in.
 inline void scaled(const int32_t* c, const int32_t* low, const RowTile& tile, const Packed& x, int64_t g, const float* x_scale,
-                   bool add, float* to) {
+                   const float* x_sums, bool add, float* to) {
   const F s = load(x_scale);
-  alignas(64) float row_scale[16];
-  for (int r = 0; r < 16; ++r)
-    row_scale[r] = tile.weight->form == kInt4 && r < tile.rows ? tile.weight->scale[(tile.row + r) * x.groups + g] : 1.0f;
+  const Matrix& w = *tile.weight;
+  alignas(64) float row_scale[16], row_zero[16];
+  for (int r = 0; r < 16; ++r) {
+    const bool here = w.form == kInt4 && r < tile.rows;
+    const int64_t at = (tile.row + r) * x.groups + g;
+    row_scale[r] = here ? w.scale[at] : 1.0f;
+    row_zero[r] = here ? static_cast<float>(w.zero[at]) : 0.0f;
+  }
+#ifndef DOVETAIL_AMX
+  const F sums = load(x_sums);
+#endif
   for (int r = 0; r < 16; ++r) {
     Z sum = _mm512_loadu_si512(c + 16 * r);
     if (low != nullptr) sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), _mm512_loadu_si512(low + 16 * r));
-    const F v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), s);
+    F v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), s);
+#ifndef DOVETAIL_AMX
+    v = _mm512_fnmadd_ps(spread(row_zero[r]), sums, v);
+#endif
     const F before = add ? load(to + 16 * r) : _mm512_setzero_ps();
     store(to + 16 * r, _mm512_fmadd_ps(v, spread(row_scale[r]), before));
   }
 }
 
-// Whether the integer sums are left as they are, to be scaled when they are put away.
-inline bool whole(const Packed& x) { return x.form == kInt8 && x.groups == 1; }
+// Whether the integer sums are left as they are, to be scaled when they are put away: one scale per token.
+inline bool whole(const Packed& x) { return x.form == kInt8; }
 
 // Steps from to `to` of the products of NT tiles of rows and MT blocks of tokens, onto `sums` (integers, or f32 for bf16).
 // Loads and products take turns: four loads in a row keep the tile unit waiting.
@@ -186,20 +195,22 @@ inline void steps(const RowTile* tile, const Packed& x, const Geometry& shape, i
   if (NT > 1 && MT > 1) _tile_stored(3, c + 3072, 64);
 #else
   for (int i = 0; i < NT; ++i) {
-    for (int j = 0; j < MT; ++j) {
-      const uint8_t* rows = tile[i].data + from * kStep;
-      const uint8_t* tokens = b + j * bytes + from * shape.b_step;
-      if (bf16) {
-        tile_bf16(sums.f[i][j][0], rows, tile[i].stride, tokens, to - from, add);
-      } else {
-        tile_i8(sums.i[i][j][0], rows, tile[i].stride, tokens, shape.b_step, shape.rows, to - from, tile[i].sums + from / shape.steps * 16, add);
-      }
-    }
+    const uint8_t *rows = tile[i].data + from * kStep, *tokens = b + from * shape.b_step;
+    auto with = [&](auto dot, int32_t* c) {
+      sixteen_rows<decltype(dot), MT>(c, rows, tile[i].stride, tokens, bytes, shape.b_step, shape.rows, to - from, tile[i].ahead, add);
+    };
+    if (bf16) with(DotBf16{}, reinterpret_cast<int32_t*>(sums.f[i][0][0]));
+    else if (x.form == kInt4) with(DotInt4{}, sums.i[i][0][0]);
+    else with(DotInt8{}, sums.i[i][0][0]);
   }
 #endif
 }
 
+#ifdef DOVETAIL_AMX
 constexpr int64_t kInCache = 12;  // steps whose tiles of rows stay in the first-level cache while tokens pass
+#else
+constexpr int64_t kInCache = 24;  // eight rows of them at a time; 7 to 80 differ by 3 %
+#endif
 
 // All steps of some tokens, onto sums[0]; sums[1] on for the tokens after.
 template <int NT, int MT>
@@ -219,9 +230,19 @@ inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape
       for (int i = 0; i < NT; ++i)
         for (int m = 0; m < MT; m += static_cast<int>(x.terms))
           scaled(here.i[i][m][0], x.terms == 2 ? here.i[i][m + 1][0] : nullptr, tile[i], x, g,
-                 x.scale + ((block + j + m) * shape.groups + g) * kLanes, g > 0, here.f[i][m][0]);
+                 x.scale + ((block + j + m) * shape.groups + g) * kLanes, x.sums + ((block + j + m) * shape.groups + g) * kLanes,
+                 g > 0, here.f[i][m][0]);
     }
   }
+}
+
+// A row of integer sums as they are meant, but for scales.
+inline F whole_sum(const RowTile& tile, const int32_t* c, int r) {
+  Z sum = _mm512_load_si512(c);
+#ifndef DOVETAIL_AMX
+  sum = _mm512_sub_epi32(sum, _mm512_set1_epi32(tile.excess[r]));
+#endif
+  return _mm512_cvtepi32_ps(sum);
 }
 
 // Sums of 16 rows and tokens as they are meant: scales and bias applied; of two terms both.
@@ -229,11 +250,11 @@ inline void finished(const RowTile& tile, const Packed& x, const Sums& sums, int
   if (whole(x)) {
     const F s = load(x.scale + (block + j) * kLanes);
     for (int r = 0; r < 16; ++r)
-      v[r] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums.i[i][j][r])), s);
+      v[r] = _mm512_mul_ps(whole_sum(tile, sums.i[i][j][r], r), s);
     if (x.terms == 2) {
       const F low = load(x.scale + (block + j + 1) * kLanes);
       for (int r = 0; r < 16; ++r)
-        v[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums.i[i][j + 1][r])), low, v[r]);
+        v[r] = _mm512_fmadd_ps(whole_sum(tile, sums.i[i][j + 1][r], r), low, v[r]);
     }
   } else {
     for (int r = 0; r < 16; ++r) v[r] = load(sums.f[i][j][r]);
@@ -289,9 +310,8 @@ inline void finish(const Product& p, const RowTile* tile, int tiles, int blocks,
   }
 }
 
-inline int64_t tile_bytes(int64_t inputs) {  // 16 rows, padded, and their sums
-  const int64_t widest = (round_up(most(inputs * 2, 1), 64) + 64) * 16;
-  return widest + round_up(inputs / 32 + 1, 16) * 64 + 64;
+inline int64_t tile_bytes(int64_t inputs) {  // 16 rows, padded
+  return (round_up(most(inputs * 2, 1), 64) + 64) * 16 + 64;
 }
 
 }  // namespace
@@ -326,10 +346,10 @@ void product(const Product& p, int64_t first, int64_t last, int64_t token_block,
   for (int64_t n = first; n < last; n += rows) {
     RowTile tile[2];
     int tiles = 1;
-    take_rows(*p.weight, n, x, shape, copy, scratch, tile[0]);
+    take_rows(*p.weight, n, rows, x, shape, copy, scratch, tile[0]);
     if (p.second != nullptr || n + 16 < last) {
       const Matrix& other = p.second != nullptr ? *p.second : *p.weight;
-      take_rows(other, p.second != nullptr ? n : n + 16, x, shape, copy, scratch + tile_bytes(x.inputs), tile[tiles++]);
+      take_rows(other, p.second != nullptr ? n : n + 16, rows, x, shape, copy, scratch + tile_bytes(x.inputs), tile[tiles++]);
     }
     const int64_t even = token_blocks / 2 * 2, last_block = token_block + even;
     if (even > 0) {

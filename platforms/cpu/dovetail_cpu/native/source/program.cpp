@@ -1,6 +1,7 @@
 #include "program.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -15,7 +16,12 @@ namespace {
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 constexpr int64_t kLargePage = 2 << 20;  // bytes; a tile's rows of a wide array each lie in a page of 4 KiB of their own
-constexpr int64_t kResident = 1400 << 10;  // bytes of packed tokens that stay in a core's second-level cache
+
+// Bytes of packed tokens that stay in a core's second-level cache.
+int64_t resident() {
+  const int64_t cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  return (cache > 0 ? cache : 1 << 20) / 10 * 7;
+}
 
 }  // namespace
 
@@ -46,7 +52,9 @@ Program::Program(const Kernels& kernels, int threads, int few, const Plan& plan)
       layers_(static_cast<size_t>(plan.num_layers)),
       slots_(static_cast<size_t>(plan.num_slots)),
       packed_(static_cast<size_t>(plan.num_packed)),
-      scratch_(static_cast<size_t>(threads)) {
+      scratch_(static_cast<size_t>(threads)),
+      resident_(resident()) {
+  sum_rows();
   leader_ = std::thread([this] { lead(); });
 }
 
@@ -57,6 +65,19 @@ Program::~Program() {
   }
   changed_.notify_all();
   leader_.join();
+}
+
+void Program::sum_rows() {
+  if (kernels_.row_sum == nullptr) return;
+  row_sums_.resize(matrices_.size());
+  for (size_t i = 0; i < matrices_.size(); ++i) {
+    Matrix& matrix = matrices_[i];
+    if (matrix.form != kInt8) continue;
+    row_sums_[i].resize(static_cast<size_t>(matrix.outputs));
+    int32_t* sums = row_sums_[i].data();
+    matrix.sums = sums;
+    each_row(matrix.outputs, matrix.inputs, [&](int64_t row) { sums[row] = kernels_.row_sum(matrix.data + row * matrix.inputs, matrix.inputs); });
+  }
 }
 
 void Program::set_layer(int64_t layer, void* keys, void* values) { layers_[static_cast<size_t>(layer)] = {keys, values}; }
@@ -203,7 +224,7 @@ void Program::product(const Step& s) {
   int64_t starts[5] = {0}, outputs = 0;
   int parts = 0;
   for (int i = 0; i < 4 && s.matrix[i] >= 0; i += gated ? 2 : 1) outputs += matrices_[static_cast<size_t>(s.matrix[i])].outputs;
-  const int64_t rows_each = std::clamp(round_up(outputs / (16 * pool_.threads()) + 1, unit), unit, 16 * unit);
+  const int64_t rows_each = std::clamp(round_up(outputs / (2 * pool_.threads()) + 1, unit), unit, 1600 * unit);
   for (int i = 0; i < 4 && s.matrix[i] >= 0; i += gated ? 2 : 1) {
     const Matrix* weight = &matrices_[static_cast<size_t>(s.matrix[i])];
     const Matrix* second = gated ? &matrices_[static_cast<size_t>(s.matrix[i + 1])] : nullptr;
@@ -214,7 +235,7 @@ void Program::product(const Step& s) {
   }
   const int64_t blocks = (x.tokens + kLanes - 1) / kLanes;
   const int64_t block_bytes = x.padded * kLanes * (x.form == kBf16 ? 2 : x.terms);
-  const int64_t most_at_once = x.rows ? blocks : std::clamp<int64_t>(kResident / block_bytes / 2 * 2, 2, 128 / x.terms);
+  const int64_t most_at_once = x.rows ? blocks : std::clamp<int64_t>(resident_ / block_bytes / 2 * 2, 2, 128 / x.terms);
   const int64_t tasks = starts[parts], chunks = (blocks + most_at_once - 1) / most_at_once;
   const int64_t at_once = x.rows ? blocks : round_up((blocks + chunks - 1) / chunks, 2);
   const bool peaks = in_.peaked >= 0 && parts == 1 && x.tokens == in_.num_outputs && values_[static_cast<size_t>(s.out[0])].slot == -1 - in_.peaked;
@@ -329,9 +350,9 @@ void Program::attention(const Step& s) {
   pieces_.assign(1, 0);
   tiles_.assign(1, 0);
   for (int64_t r = 0; r < count; ++r) {
-    const int64_t tokens = a.starts[r + 1] - a.starts[r];
-    pieces_.push_back(pieces_.back() + (tokens + kPiece - 1) / kPiece);
-    tiles_.push_back(tiles_.back() + (tokens * share + kLanes - 1) / kLanes);
+    const int64_t tokens = a.starts[r + 1] - a.starts[r], tiles = (tokens * share + kLanes - 1) / kLanes;
+    pieces_.push_back(pieces_.back() + (tiles > 1 ? (tokens + kPiece - 1) / kPiece : 0));
+    tiles_.push_back(tiles_.back() + tiles);
   }
   auto row_of = [](const std::vector<int64_t>& sums, int64_t index) {
     return std::upper_bound(sums.begin(), sums.end(), index) - sums.begin() - 1;
@@ -339,19 +360,16 @@ void Program::attention(const Step& s) {
   auto write = [&](int64_t index, int) {
     const int64_t r = row_of(pieces_, index), from = (index - pieces_[static_cast<size_t>(r)]) * kPiece;
     const int64_t tokens = a.starts[r + 1] - a.starts[r];
-    kernels_.write_cache(a, r, from, std::min(from + kPiece, tokens));
+    kernels_.write_cache(a, r, 0, a.kv_heads, from, std::min(from + kPiece, tokens));
   };
-  const int64_t pieces = pieces_.back();
-  if (pieces * kPiece <= 64) {  // not worth a phase
-    for (int64_t i = 0; i < pieces; ++i) write(i, 0);
-  } else {
-    pool_.each(pieces, write);
-  }
+  pool_.each(pieces_.back(), write);
   const int64_t tiles = tiles_.back();
   auto attend = [&](int64_t index, int thread) {
     const int64_t back = tiles * a.kv_heads - 1 - index;  // the longest first
-    const int64_t tile = back / a.kv_heads, r = row_of(tiles_, tile);
-    kernels_.attend(a, r, back % a.kv_heads, (tile - tiles_[static_cast<size_t>(r)]) * kLanes, scratch(thread));
+    const int64_t tile = back / a.kv_heads, r = row_of(tiles_, tile), head = back % a.kv_heads;
+    // Rows of one tile are written where they are read.
+    if (pieces_[static_cast<size_t>(r)] == pieces_[static_cast<size_t>(r + 1)]) kernels_.write_cache(a, r, head, head + 1, 0, a.starts[r + 1] - a.starts[r]);
+    kernels_.attend(a, r, head, (tile - tiles_[static_cast<size_t>(r)]) * kLanes, scratch(thread));
   };
   pool_.each(tiles * a.kv_heads, attend);
 }

@@ -79,6 +79,7 @@ class Program {
     int64_t bytes = 0;
   };
 
+  void sum_rows();
   void lead();
   void run();
   void embed(const Step& s);
@@ -112,7 +113,9 @@ class Program {
   std::vector<int64_t> slot_widths_;
   std::vector<int32_t> slot_outputs_;
   std::vector<std::pair<void*, void*>> layers_;
+  std::vector<std::vector<int32_t>> row_sums_;  // per matrix
   std::vector<Memory> slots_, packed_, scratch_;
+  int64_t resident_;
   std::vector<int64_t> pieces_, tiles_;  // of rows, summed up
   int64_t piece_rows_ = 0;
   std::vector<float> peak_values_;  // [parts of a row][N]

@@ -68,4 +68,15 @@ void activate_row(const float* x, const float* times, int64_t width, int32_t act
   }
 }
 
+#ifdef DOVETAIL_AMX
+constexpr int32_t (*row_sum)(const uint8_t*, int64_t) = nullptr;  // tiles multiply signed numbers
+#else
+int32_t row_sum(const uint8_t* row, int64_t inputs) {
+  Z sum = _mm512_setzero_si512();
+  for (int64_t k = 0; k < inputs; k += 64)
+    sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), _mm512_maskz_loadu_epi8(first_bytes(inputs - k), row + k));
+  return _mm512_reduce_add_epi32(sum);
+}
+#endif
+
 }  // namespace

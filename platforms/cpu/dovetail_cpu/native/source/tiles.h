@@ -30,6 +30,74 @@ void leave() {}
 
 #endif
 
+#ifndef DOVETAIL_AMX
+
+// Four bytes of a row of weights beside those of 16 tokens; which of the two has a sign depends on the form.
+struct DotInt8 {  // tokens + 128
+  static Z add(Z sum, Z tokens, Z row) { return _mm512_dpbusd_epi32(sum, tokens, row); }
+};
+
+struct DotInt4 {  // rows are 0 to 15
+  static Z add(Z sum, Z tokens, Z row) { return _mm512_dpbusd_epi32(sum, row, tokens); }
+};
+
+struct DotBf16 {
+  static Z add(Z sum, Z tokens, Z row) { return _mm512_castps_si512(dot_bf16(_mm512_castsi512_ps(sum), row, tokens)); }
+};
+
+// Sums of R rows for M blocks of 16 tokens, in sixteen registers: as many as hide a product's latency, few enough to stay there.
+// Addresses are R / 4 pointers and multiples of the stride, so that little but the numbers is read.
+//   c[M][16][16] (+)= a . b over `steps` of 64 bytes; a block has `rows` vectors of each
+//   ahead: bytes from a row to one that will be read soon, or 0. Rows that come from memory are read in an order in which no
+//   processor expects them.
+template <typename Dot, int R, int M>
+inline void some_rows(int32_t* c, const uint8_t* a, int64_t stride, const uint8_t* b, int64_t b_bytes, int64_t b_step, int rows,
+                      int64_t steps, int64_t ahead, bool add) {
+  Z sum[R][M];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int m = 0; m < M; ++m) sum[r][m] = add ? _mm512_loadu_si512(c + m * 256 + r * 16) : _mm512_setzero_si512();
+  for (int64_t s = 0; s < steps; ++s) {
+    const uint8_t *at[R / 4], *tokens = b + s * b_step;
+#pragma GCC unroll 4
+    for (int i = 0; i < R / 4; ++i) at[i] = a + s * kStep + 4 * i * stride;
+    if (ahead != 0) {
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) _mm_prefetch(reinterpret_cast<const char*>(at[r / 4] + (r & 3) * stride + ahead), _MM_HINT_T1);
+    }
+    for (int k = 0; k < rows; ++k, tokens += 64) {
+      Z x[M];
+#pragma GCC unroll 2
+      for (int m = 0; m < M; ++m) x[m] = _mm512_loadu_si512(tokens + m * b_bytes);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        int32_t four;
+        std::memcpy(&four, at[r / 4] + (r & 3) * stride, 4);
+        const Z w = _mm512_set1_epi32(four);
+#pragma GCC unroll 2
+        for (int m = 0; m < M; ++m) sum[r][m] = Dot::add(sum[r][m], x[m], w);
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < R / 4; ++i) at[i] += 4;
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int m = 0; m < M; ++m) _mm512_storeu_si512(c + m * 256 + r * 16, sum[r][m]);
+}
+
+template <typename Dot, int M>
+inline void sixteen_rows(int32_t* c, const uint8_t* a, int64_t stride, const uint8_t* b, int64_t b_bytes, int64_t b_step, int rows,
+                         int64_t steps, int64_t ahead, bool add) {
+  if (M == 1) return some_rows<Dot, 16, 1>(c, a, stride, b, b_bytes, b_step, rows, steps, ahead, add);
+  some_rows<Dot, 8, M>(c, a, stride, b, b_bytes, b_step, rows, steps, ahead, add);
+  some_rows<Dot, 8, M>(c + 128, a + 8 * stride, stride, b, b_bytes, b_step, rows, steps, ahead, add);
+}
+
+#endif
+
 // c[16][16] (+)= a . b over `steps` of 32 inputs; a: 16 rows `stride` bytes apart, 64 bytes further each step
 inline void tile_bf16(float* c, const uint8_t* a, int64_t stride, const uint8_t* b, int64_t steps, bool add) {
 #ifdef DOVETAIL_AMX
@@ -45,40 +113,33 @@ inline void tile_bf16(float* c, const uint8_t* a, int64_t stride, const uint8_t*
   }
   _tile_stored(0, c, 64);
 #else
+  sixteen_rows<DotBf16, 1>(reinterpret_cast<int32_t*>(c), a, stride, b, 0, kTile, 16, steps, 0, add);
+#endif
+}
+
+// c[16][16] += the tiles of a, 16 rows of 64 bytes end to end, each times its own tile of b
+inline void add_tiles(float* c, const uint8_t* const* a, int64_t tiles, const uint8_t* b) {
+#ifdef DOVETAIL_AMX
+  for (int64_t i = 0; i < tiles; ++i) tile_bf16(c, a[i], kStep, b + i * kTile, 1, true);
+#else
   F sum[16];
-  for (int r = 0; r < 16; ++r) sum[r] = add ? load(c + 16 * r) : _mm512_setzero_ps();
-  for (int64_t s = 0; s < steps; ++s) {
-    for (int k = 0; k < 16; ++k) {
-      const Z x = _mm512_loadu_si512(b + s * kTile + 64 * k);
+#pragma GCC unroll 16
+  for (int r = 0; r < 16; ++r) sum[r] = load(c + 16 * r);
+  for (int64_t i = 0; i < tiles; ++i) {
+    const uint8_t *rows = a[i], *columns = b + i * kTile;
+    for (int k = 0; k < 16; ++k, rows += 4, columns += 64) {
+      const Z x = _mm512_loadu_si512(columns);
+#pragma GCC unroll 16
       for (int r = 0; r < 16; ++r) {
         int32_t pair;
-        std::memcpy(&pair, a + r * stride + s * kStep + 4 * k, 4);
+        std::memcpy(&pair, rows + r * kStep, 4);
         sum[r] = dot_bf16(sum[r], _mm512_set1_epi32(pair), x);
       }
     }
   }
+#pragma GCC unroll 16
   for (int r = 0; r < 16; ++r) store(c + 16 * r, sum[r]);
 #endif
 }
-
-#ifndef DOVETAIL_AMX
-// c[16][16] = a . b over `steps`, each of `rows` times 4 inputs; b holds i8 + 128, `sums` of a's rows take that back
-inline void tile_i8(int32_t* c, const uint8_t* a, int64_t stride, const uint8_t* b, int64_t b_step, int rows, int64_t steps,
-                    const int32_t* sums, bool add) {
-  Z sum[16];
-  for (int r = 0; r < 16; ++r) sum[r] = add ? _mm512_loadu_si512(c + 16 * r) : _mm512_set1_epi32(-128 * sums[r]);
-  for (int64_t s = 0; s < steps; ++s) {
-    for (int k = 0; k < rows; ++k) {
-      const Z x = _mm512_loadu_si512(b + s * b_step + 64 * k);
-      for (int r = 0; r < 16; ++r) {
-        int32_t four;
-        std::memcpy(&four, a + r * stride + s * kStep + 4 * k, 4);
-        sum[r] = _mm512_dpbusd_epi32(sum[r], x, _mm512_set1_epi32(four));
-      }
-    }
-  }
-  for (int r = 0; r < 16; ++r) _mm512_storeu_si512(c + 16 * r, sum[r]);
-}
-#endif
 
 }  // namespace

@@ -114,14 +114,14 @@ inline bool spread_rows(const Matrix& w) {
 inline int take_pair(const Product& p, int64_t n, int64_t last, const Geometry& shape, bool copy, uint8_t* scratch, RowTile* tile) {
   const Matrix& w = *p.weight;
   if (p.second == nullptr && n + 16 >= last) {
-    take_rows(w, n, *p.x, shape, copy, scratch, tile[0]);
+    take_rows(w, n, 32, *p.x, shape, copy, scratch, tile[0]);
     tile[1] = tile[0];
     return 1;
   }
   const int64_t other = p.second != nullptr ? n : n + 16;
   copy = copy || other + 16 > w.outputs;  // both in rows as far apart
-  take_rows(w, n, *p.x, shape, copy, scratch, tile[0]);
-  take_rows(p.second != nullptr ? *p.second : w, other, *p.x, shape, copy, scratch + tile_bytes(w.inputs), tile[1]);
+  take_rows(w, n, 32, *p.x, shape, copy, scratch, tile[0]);
+  take_rows(p.second != nullptr ? *p.second : w, other, 32, *p.x, shape, copy, scratch + tile_bytes(w.inputs), tile[1]);
   return 2;
 }
 
