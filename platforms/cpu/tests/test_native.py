@@ -108,8 +108,8 @@ def test_products_are_those_of_numpy(kernels, form, inputs, group, terms, tokens
     steps.add(Made("pack", (x,), packed=0))
     index, meant, bias = matrix(steps, rng, form, 75, inputs, weight_group)
     steps.add(Made("product", (), (Place(-1, 0, 75, False),), (index,), 0))
-    for few in (0, 4):
-        engine = Engine(FOUND, steps, 0, threads=2, kernels=kernels, few=few)
+    for by_rows in (False, True):
+        engine = Engine(FOUND, steps, 0, threads=2, kernels=kernels, by_rows=by_rows)
         found = run(engine, tokens, 75)
         engine.close()
         exact = form == "dense" or terms == 2

@@ -17,13 +17,10 @@ from . import bindings
 from .library import Library
 from .steps import Steps
 
-FEW = 1
-"""Tokens up to which a product reads each weight row from end to end, instead of 16 rows at a time."""
-
-
 class Engine:
     """A plan made ready to run. `start` copies nothing: the arrays of a step live here until the next.
 
+    by_rows  products of one token read each row of a weight from end to end, instead of 16 rows at a time
     Not for several threads at once; `wait` and `done` may be called from any.
     """
 
@@ -34,13 +31,13 @@ class Engine:
         num_layers: int,
         threads: int,
         kernels: str = "",
-        few: int = FEW,
+        by_rows: bool = True,
     ) -> None:
         self.kernels = kernels or library.kernels[0]
         self._library = library.handle
         self._steps = steps  # what the library's structs point into
         plan = steps.plan(num_layers)
-        made = self._library.dovetail_new(self.kernels.encode(), threads, few, ctypes.byref(plan))
+        made = self._library.dovetail_new(self.kernels.encode(), threads, by_rows, ctypes.byref(plan))
         if not made:
             raise ValueError(f"kernels {self.kernels!r} are not usable here")
         self._program: int | None = made

@@ -61,10 +61,10 @@ EXPORT const char* dovetail_kernels(int index) {
   return kChoices[index].usable() ? kChoices[index].kernels.name : "";
 }
 
-EXPORT Program* dovetail_new(const char* name, int threads, int few, const Plan* plan) {
+EXPORT Program* dovetail_new(const char* name, int threads, int by_rows, const Plan* plan) {
   for (const Choice& choice : kChoices)
     if (std::strcmp(choice.kernels.name, name) == 0 && choice.usable())
-      return new (std::nothrow) Program(choice.kernels, threads, few, *plan);
+      return new (std::nothrow) Program(choice.kernels, threads, by_rows != 0, *plan);
   return nullptr;
 }
 

@@ -131,7 +131,7 @@ inline void split_terms(const float* x, const Packed& to, const Term& high, cons
   *low.sum = *low.scale * static_cast<float>(_mm512_reduce_add_epi32(low_sum));
 }
 
-// f32 for products of few tokens with bf16: of each 32 inputs the even ones, then the odd ones
+// f32 for products of one token with bf16: of each 32 inputs the even ones, then the odd ones
 inline void split_row(const float* x, int64_t inputs, int64_t padded, float* to) {
   const Z even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const Z odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));

@@ -3,7 +3,7 @@
 
 #pragma once
 
-#include "few.h"
+#include "one.h"
 #include "tiles.h"
 
 namespace {
@@ -329,7 +329,7 @@ int64_t scratch_bytes(int64_t inputs) {
 // Weight rows first to last, a multiple of 32 apart (16 with `second`), of token blocks token_block on.
 void product(const Product& p, int64_t first, int64_t last, int64_t token_block, int64_t token_blocks, uint8_t* scratch) {
   const Packed& x = *p.x;
-  if (x.rows) return few(p, first, last);
+  if (x.rows) return one_token(p, first, last);
 #ifdef DOVETAIL_AMX
   if (many(p, token_blocks)) {
     if (p.second == nullptr) return wide<kPlain>(p, first, last, token_block, token_blocks, scratch);

@@ -17,6 +17,10 @@ int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 constexpr int64_t kLargePage = 2 << 20;  // bytes; a tile's rows of a wide array each lie in a page of 4 KiB of their own
 
+constexpr int64_t kStretch = 256 << 10;  // bytes
+
+int64_t row_bytes(const Matrix& w) { return w.form == kBf16 ? 2 * w.inputs : w.form == kInt8 ? w.inputs : (w.inputs + 1) / 2; }
+
 // Bytes of packed tokens that stay in a core's second-level cache.
 int64_t resident() {
   const int64_t cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
@@ -39,10 +43,10 @@ bool Program::Memory::grow(int64_t wanted) {
   return data != nullptr;
 }
 
-Program::Program(const Kernels& kernels, int threads, int few, const Plan& plan)
+Program::Program(const Kernels& kernels, int threads, bool by_rows, const Plan& plan)
     : kernels_(kernels),
       pool_(threads, kernels.enter, kernels.leave),
-      few_(few),
+      by_rows_(by_rows),
       steps_(plan.steps, plan.steps + plan.num_steps),
       values_(plan.values, plan.values + plan.num_values),
       matrices_(plan.matrices, plan.matrices + plan.num_matrices),
@@ -90,8 +94,8 @@ bool Program::reserve(int64_t tokens, int64_t outputs) {
   for (size_t i = 0; i < packed_.size(); ++i) {
     const PackedSpec& spec = specs_[i];
     const int64_t blocks = round_up(spec.outputs ? outputs : tokens, kLanes);
-    // numbers (f32 for few tokens), scales and sums of at most one per 32 inputs, and what a last tile reads beyond
-    const int64_t bytes = std::max(blocks * 2, few_ * 4) * round_up(spec.inputs, 64);
+    // numbers (f32 for one token), scales and sums of at most one per 32 inputs, and what a last tile reads beyond
+    const int64_t bytes = std::max<int64_t>(blocks * 2, 4) * round_up(spec.inputs, 64);
     const int64_t groups = spec.group == 0 ? 1 : (spec.inputs + spec.group - 1) / spec.group;
     enough = enough && packed_[i].grow(bytes + 2 * blocks * groups * spec.terms * 4 + 4096);
     widest = std::max(widest, spec.inputs);
@@ -176,7 +180,7 @@ Packed Program::packed(int32_t index) const {
   p.form = spec.form;
   p.weight_group = spec.weight_group;
   p.terms = spec.terms;
-  p.rows = p.tokens <= few_ && !(spec.form == kInt4 && spec.weight_group == 32);
+  p.rows = by_rows_ && p.tokens <= 1 && !(spec.form == kInt4 && spec.weight_group == 32);
   p.padded = spec.form == kInt4 ? spec.inputs : round_up(spec.inputs, spec.form == kBf16 ? 32 : 64);
   p.group = static_cast<int32_t>(spec.group == 0 ? p.padded : spec.group);
   p.groups = spec.form == kBf16 ? 1 : (p.padded + p.group - 1) / p.group;
@@ -203,7 +207,7 @@ void Program::embed(const Step& s) {
   each_row(in_.num_tokens, table.inputs, [&](int64_t t) { kernels_.embed(table, in_.tokens[t], out.data + t * out.stride); });
 }
 
-// number[0]: the value is blocked if it is not of few tokens
+// number[0]: the value is blocked if it is not of one token
 void Program::pack(const Step& s) {
   Rows x = rows(s.in[0]);
   Packed to = packed(s.packed);
@@ -214,7 +218,7 @@ void Program::pack(const Step& s) {
 }
 
 // number[0]: add to what is there; number[1]: the second matrix gates the first; number[2]: activation;
-// number[3]: what comes out is blocked if it is not of few tokens
+// number[3]: what comes out is blocked if it is not of one token
 void Program::product(const Step& s) {
   const Packed x = packed(s.packed);
   if (x.tokens == 0) return;
@@ -224,7 +228,9 @@ void Program::product(const Step& s) {
   int64_t starts[5] = {0}, outputs = 0;
   int parts = 0;
   for (int i = 0; i < 4 && s.matrix[i] >= 0; i += gated ? 2 : 1) outputs += matrices_[static_cast<size_t>(s.matrix[i])].outputs;
-  const int64_t rows_each = std::clamp(round_up(outputs / (2 * pool_.threads()) + 1, unit), unit, 1600 * unit);
+  // Tiles in small tasks, so that no thread waits for long; rows in stretches that memory is read fastest in.
+  const int64_t most_rows = x.rows ? kStretch / row_bytes(matrices_[static_cast<size_t>(s.matrix[0])]) : 16 * unit;
+  const int64_t rows_each = std::max(unit, round_up(std::min(most_rows, outputs / ((x.rows ? 2 : 16) * pool_.threads()) + 1), unit));
   for (int i = 0; i < 4 && s.matrix[i] >= 0; i += gated ? 2 : 1) {
     const Matrix* weight = &matrices_[static_cast<size_t>(s.matrix[i])];
     const Matrix* second = gated ? &matrices_[static_cast<size_t>(s.matrix[i + 1])] : nullptr;

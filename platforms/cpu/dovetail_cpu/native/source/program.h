@@ -58,7 +58,7 @@ struct Inputs {
 
 class Program {
  public:
-  Program(const Kernels& kernels, int threads, int few, const Plan& plan);
+  Program(const Kernels& kernels, int threads, bool by_rows, const Plan& plan);
   ~Program();
 
   void set_layer(int64_t layer, void* keys, void* values);
@@ -105,7 +105,7 @@ class Program {
 
   const Kernels& kernels_;
   Pool pool_;
-  int64_t few_;
+  bool by_rows_;  // how steps of one token multiply
   std::vector<Step> steps_;
   std::vector<Value> values_;
   std::vector<Matrix> matrices_;
