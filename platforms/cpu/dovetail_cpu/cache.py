@@ -15,6 +15,7 @@ from . import host
 Bytes = NDArray[np.uint8]
 BlockWidths = tuple[int, int]
 """Bytes of one block of a layer's keys and of its values."""
+LARGE_PAGE = 2 << 20
 
 
 class BlockCache:
@@ -96,13 +97,20 @@ def _check_room(
 
 
 def _zeros(count: int, width: int) -> Bytes:
-    """Zeroed [count, width] at a page boundary, its pages taken as they are first written."""
+    """Zeroed [count, width] at the start of a large page, its pages taken as they are first written.
+
+    Private memory: what is shared between processes, as mmap's default is, gets no large pages, and every block would
+    then be looked for in pages of its own.
+    """
+    size = max(1, count * width)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
     try:
-        memory = mmap.mmap(-1, max(1, count * width))
+        memory = mmap.mmap(-1, size + LARGE_PAGE, **private)
     except (OSError, ValueError, OverflowError) as error:
         raise OutOfMemory(
-            f"no {count * width:,} bytes for the cache: {error}; ask for less with --kv-cache-memory"
+            f"no {size:,} bytes for the cache: {error}; ask for less with --kv-cache-memory"
         ) from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint8, count * width).reshape(count, width)
+    start = -np.frombuffer(memory, np.uint8, 1).ctypes.data % LARGE_PAGE
+    return np.frombuffer(memory, np.uint8, count * width, start).reshape(count, width)

@@ -121,15 +121,27 @@ inline void cap(float soft_cap, int64_t keys, float* scores) {  // scores are ti
   for (int64_t k = 0; k < keys; ++k) store(scores + 16 * k, _mm512_mul_ps(limit, tanh(_mm512_mul_ps(load(scores + 16 * k), inverse))));
 }
 
-inline void fetch(const uint8_t* from, int64_t bytes) {
-  for (int64_t k = 0; k < bytes; k += 64) _mm_prefetch(reinterpret_cast<const char*>(from + k), _MM_HINT_T0);
+// Blocks that are read soon, each somewhere else in memory: those of the row that this thread will probably be given next, or, if
+// nothing is known of that, the next ones of its present row. They are fetched a line at a time while as much is multiplied,
+// which is as fast as a core can have lines brought.
+struct Soon {
+  const int32_t* table;
+  int64_t blocks, kv_head, further;  // further: places behind those that are multiplied
+
+  bool has(int64_t place) const { return place + further < blocks; }
+  int32_t block(int64_t place) const { return table[place + further]; }
+};
+
+inline Soon soon(const Attention& a, int64_t row, int64_t kv_head, const Next& next) {
+  const bool own = next.row < 0;
+  const int64_t of = own ? row : next.row, length = a.past[of] + a.starts[of + 1] - a.starts[of];
+  return {a.table + a.table_starts[of], (length + kBlock - 1) / kBlock, own ? kv_head : next.kv_head, own ? kKeys / kBlock : 0};
 }
 
 // scores[32 * blocks][16] = keys . queries
-// Blocks of a row that nothing else has read are in memory, each somewhere else: `cold` of them are fetched here while scores
-// are computed, the values that `gather` wants next and the keys of the group after.
-inline void score(const Attention& a, const Widths& w, const int32_t* table, int64_t head, int64_t blocks, int64_t cold,
-                  const uint8_t* queries, float* scores) {
+// first: of the blocks among those of the row
+inline void score(const Attention& a, const Widths& w, const int32_t* table, int64_t head, int64_t blocks, int64_t first,
+                  const Soon& next, const uint8_t* queries, float* scores) {
 #ifdef DOVETAIL_AMX
   if (w.key == 64) {  // the usual width: the queries stay in two tiles
     _tile_loadd(6, queries, 64);
@@ -154,16 +166,16 @@ inline void score(const Attention& a, const Widths& w, const int32_t* table, int
 #endif
   for (int64_t b = 0; b < blocks; ++b) {
     const uint8_t* k = key_block(a, w, table[b], head);
-    if (cold > b) fetch(value_block(a, w, table[b], head), 64 * w.value);
-    if (cold > b + kKeys / kBlock) fetch(key_block(a, w, table[b + kKeys / kBlock], head), 64 * w.key);
+    const uint8_t* fetched = next.has(first + b) ? key_block(a, w, next.block(first + b), next.kv_head) : nullptr;
     for (int64_t half = 0; half < 2; ++half)
-      tile_bf16(scores + (b * kBlock + half * 16) * 16, k + half * 32 * w.key, 2 * w.key, queries, w.key / 32, false);
+      tile_bf16(scores + (b * kBlock + half * 16) * 16, k + half * 32 * w.key, 2 * w.key, queries, w.key / 32,
+                fetched != nullptr ? fetched + half * 32 * w.key : nullptr);
   }
 }
 
 // sums[Dv][16] += values . weights, over 32 * blocks tokens
-inline void gather(const Attention& a, const Widths& w, const int32_t* table, int64_t head, int64_t blocks, const uint8_t* weights,
-                   float* sums) {
+inline void gather(const Attention& a, const Widths& w, const int32_t* table, int64_t head, int64_t blocks, int64_t first,
+                   const Soon& next, const uint8_t* weights, float* sums) {
   int64_t d = 0;
 #ifdef DOVETAIL_AMX
   for (; d + 64 <= w.value; d += 64) {
@@ -190,9 +202,12 @@ inline void gather(const Attention& a, const Widths& w, const int32_t* table, in
   }
 #endif
   for (; d < w.value; d += 16) {
-    const uint8_t* tiles[kKeys / kBlock];
-    for (int64_t b = 0; b < blocks; ++b) tiles[b] = value_block(a, w, table[b], head) + d * 64;
-    add_tiles(sums + 16 * d, tiles, blocks, weights);
+    const uint8_t *tiles[kKeys / kBlock], *fetched[kKeys / kBlock];
+    for (int64_t b = 0; b < blocks; ++b) {
+      tiles[b] = value_block(a, w, table[b], head) + d * 64;
+      fetched[b] = next.has(first + b) ? value_block(a, w, next.block(first + b), next.kv_head) + d * 64 : nullptr;
+    }
+    add_tiles(sums + 16 * d, tiles, blocks, weights, fetched);
   }
 }
 
@@ -218,7 +233,7 @@ inline void put_columns(const Attention& a, int64_t row, int64_t kv_head, int64_
 namespace {
 
 // Columns column to column + 16 of a row's queries under one key head.
-void attend(const Attention& a, int64_t row, int64_t kv_head, int64_t column, uint8_t* scratch) {
+void attend(const Attention& a, int64_t row, int64_t kv_head, int64_t column, const Next& next, uint8_t* scratch) {
   const Widths w = widths(a);
   const int64_t share = a.heads / a.kv_heads, tokens = a.starts[row + 1] - a.starts[row];
   const int64_t columns = least(16, tokens * share - column);
@@ -234,7 +249,6 @@ void attend(const Attention& a, int64_t row, int64_t kv_head, int64_t column, ui
   pack_queries(a, row, kv_head, column, columns, a.scale * 1.44269504f, queries);
 
   const int32_t* table = a.table + a.table_starts[row];
-  const bool alone = tokens * share <= 16;  // nobody else reads this row's blocks for this head in this step
   const int64_t start = a.window > 0 ? most(0, oldest - a.window + 1) / kBlock * kBlock : 0;
 #ifdef DOVETAIL_AMX
   if (w.key == 64 && w.value == 64) {
@@ -244,18 +258,16 @@ void attend(const Attention& a, int64_t row, int64_t kv_head, int64_t column, ui
 #endif
   std::memset(sums, 0, static_cast<size_t>(w.value) * 64);
   Running run{spread(-INFINITY), _mm512_setzero_ps()};
-  const int64_t last = newest / kBlock;
-  if (alone)
-    for (int64_t b = start / kBlock; b <= least(last, (start + kKeys - 1) / kBlock); ++b) fetch(key_block(a, w, table[b], kv_head), 64 * w.key);
+  const Soon fetched = soon(a, row, kv_head, next);
   for (int64_t from = start; from <= newest; from += kKeys) {
-    const int64_t blocks = least(kKeys / kBlock, last - from / kBlock + 1), keys = blocks * kBlock;
-    score(a, w, table + from / kBlock, kv_head, blocks, alone ? last - from / kBlock + 1 : 0, queries, scores);
+    const int64_t blocks = least(kKeys / kBlock, newest / kBlock - from / kBlock + 1), keys = blocks * kBlock;
+    score(a, w, table + from / kBlock, kv_head, blocks, from / kBlock, fetched, queries, scores);
     if (a.soft_cap > 0) cap(a.soft_cap, keys, scores);
     if (from + keys - 1 > oldest || a.window > 0) mask(a, positions, from, keys, scores);
     const F fade = soften(scores, keys, run, weights);
     if (from > start && _mm512_cmpneq_epi32_mask(_mm512_castps_si512(fade), _mm512_castps_si512(spread(1.0f))))
       for (int64_t d = 0; d < w.value; ++d) store(sums + 16 * d, _mm512_mul_ps(load(sums + 16 * d), fade));
-    gather(a, w, table + from / kBlock, kv_head, blocks, weights, sums);
+    gather(a, w, table + from / kBlock, kv_head, blocks, from / kBlock, fetched, weights, sums);
   }
   put_columns(a, row, kv_head, column, columns, run.sum, sums);
 }

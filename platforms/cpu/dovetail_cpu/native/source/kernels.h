@@ -78,6 +78,11 @@ struct Attention {
   float scale, soft_cap;                                    // soft_cap 0: none
 };
 
+// What of a step's attention a thread will probably be given next, if nobody else reads it; row -1: nothing.
+struct Next {
+  int64_t row, kv_head;
+};
+
 struct Kernels {
   const char* name;
   void (*enter)();  // once per thread and step
@@ -87,7 +92,7 @@ struct Kernels {
   void (*product)(const Product& product, int64_t first, int64_t last, int64_t token_block,
                   int64_t token_blocks, uint8_t* scratch);
   void (*write_cache)(const Attention& a, int64_t row, int64_t first_head, int64_t last_head, int64_t first, int64_t last);
-  void (*attend)(const Attention& a, int64_t row, int64_t kv_head, int64_t column, uint8_t* scratch);
+  void (*attend)(const Attention& a, int64_t row, int64_t kv_head, int64_t column, const Next& next, uint8_t* scratch);
   void (*embed)(const Matrix& table, int32_t id, float* out);
   void (*norm)(const float* x, const Norm& norm, int64_t width, float* out);
   void (*rope)(const float* x, const float* table, int64_t half, int64_t width, int32_t interleaved, float* out);

@@ -370,12 +370,14 @@ void Program::attention(const Step& s) {
   };
   pool_.each(pieces_.back(), write);
   const int64_t tiles = tiles_.back();
+  auto alone = [&](int64_t r) { return pieces_[static_cast<size_t>(r)] == pieces_[static_cast<size_t>(r + 1)]; };  // one tile
   auto attend = [&](int64_t index, int thread) {
     const int64_t back = tiles * a.kv_heads - 1 - index;  // the longest first
     const int64_t tile = back / a.kv_heads, r = row_of(tiles_, tile), head = back % a.kv_heads;
-    // Rows of one tile are written where they are read.
-    if (pieces_[static_cast<size_t>(r)] == pieces_[static_cast<size_t>(r + 1)]) kernels_.write_cache(a, r, head, head + 1, 0, a.starts[r + 1] - a.starts[r]);
-    kernels_.attend(a, r, head, (tile - tiles_[static_cast<size_t>(r)]) * kLanes, scratch(thread));
+    const int64_t after = back - pool_.threads(), next = after < 0 ? -1 : row_of(tiles_, after / a.kv_heads);
+    if (alone(r)) kernels_.write_cache(a, r, head, head + 1, 0, a.starts[r + 1] - a.starts[r]);  // where it is read
+    const Next fetched{next >= 0 && alone(next) ? next : -1, next >= 0 ? after % a.kv_heads : 0};
+    kernels_.attend(a, r, head, (tile - tiles_[static_cast<size_t>(r)]) * kLanes, fetched, scratch(thread));
   };
   pool_.each(tiles * a.kv_heads, attend);
 }

@@ -98,14 +98,33 @@ inline void sixteen_rows(int32_t* c, const uint8_t* a, int64_t stride, const uin
 
 #endif
 
-// c[16][16] (+)= a . b over `steps` of 32 inputs; a: 16 rows `stride` bytes apart, 64 bytes further each step
-inline void tile_bf16(float* c, const uint8_t* a, int64_t stride, const uint8_t* b, int64_t steps, bool add) {
-#ifdef DOVETAIL_AMX
-  if (add) {
-    _tile_loadd(0, c, 64);
-  } else {
-    _tile_zero(0);
+#ifndef DOVETAIL_AMX
+// The sums of 16 rows and columns, and one tile of 16 rows of 64 bytes, `stride` apart, onto them. A line of what will be read
+// soon is fetched with each vector of columns: as many as the tile has.
+struct Sixteen {
+  F sum[16];
+};
+
+inline void add_tile(Sixteen& to, const uint8_t* rows, int64_t stride, const uint8_t* columns, const uint8_t* soon) {
+  const uint8_t *second = rows + 4 * stride, *third = rows + 8 * stride, *fourth = rows + 12 * stride;
+  for (int k = 0; k < 16; ++k, rows += 4, second += 4, third += 4, fourth += 4, columns += 64) {
+    if (soon != nullptr) _mm_prefetch(reinterpret_cast<const char*>(soon + 64 * k), _MM_HINT_T1);
+    const Z x = _mm512_loadu_si512(columns);
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; ++r) {
+      int32_t pair;
+      std::memcpy(&pair, (r < 4 ? rows : r < 8 ? second : r < 12 ? third : fourth) + (r & 3) * stride, 4);
+      to.sum[r] = dot_bf16(to.sum[r], _mm512_set1_epi32(pair), x);
+    }
   }
+}
+#endif
+
+// c[16][16] = a . b over `steps` of 32 inputs; a: 16 rows `stride` bytes apart, 64 bytes further each step.
+// soon: memory to fetch meanwhile, as much as a has, or null
+inline void tile_bf16(float* c, const uint8_t* a, int64_t stride, const uint8_t* b, int64_t steps, const uint8_t* soon) {
+#ifdef DOVETAIL_AMX
+  _tile_zero(0);
   for (int64_t s = 0; s < steps; ++s) {
     _tile_loadd(4, a + s * kStep, stride);
     _tile_loadd(6, b + s * kTile, 64);
@@ -113,32 +132,32 @@ inline void tile_bf16(float* c, const uint8_t* a, int64_t stride, const uint8_t*
   }
   _tile_stored(0, c, 64);
 #else
-  sixteen_rows<DotBf16, 1>(reinterpret_cast<int32_t*>(c), a, stride, b, 0, kTile, 16, steps, 0, add);
+  Sixteen to;
+#pragma GCC unroll 16
+  for (int r = 0; r < 16; ++r) to.sum[r] = _mm512_setzero_ps();
+  for (int64_t s = 0; s < steps; ++s) add_tile(to, a + s * kStep, stride, b + s * kTile, soon != nullptr ? soon + s * kTile : nullptr);
+#pragma GCC unroll 16
+  for (int r = 0; r < 16; ++r) store(c + 16 * r, to.sum[r]);
 #endif
 }
 
-// c[16][16] += the tiles of a, 16 rows of 64 bytes end to end, each times its own tile of b
-inline void add_tiles(float* c, const uint8_t* const* a, int64_t tiles, const uint8_t* b) {
+// c[16][16] += the tiles of a, 16 rows of 64 bytes end to end, each times its own tile of b. soon: as above, of each tile
+inline void add_tiles(float* c, const uint8_t* const* a, int64_t tiles, const uint8_t* b, const uint8_t* const* soon) {
 #ifdef DOVETAIL_AMX
-  for (int64_t i = 0; i < tiles; ++i) tile_bf16(c, a[i], kStep, b + i * kTile, 1, true);
-#else
-  F sum[16];
-#pragma GCC unroll 16
-  for (int r = 0; r < 16; ++r) sum[r] = load(c + 16 * r);
+  _tile_loadd(0, c, 64);
   for (int64_t i = 0; i < tiles; ++i) {
-    const uint8_t *rows = a[i], *columns = b + i * kTile;
-    for (int k = 0; k < 16; ++k, rows += 4, columns += 64) {
-      const Z x = _mm512_loadu_si512(columns);
-#pragma GCC unroll 16
-      for (int r = 0; r < 16; ++r) {
-        int32_t pair;
-        std::memcpy(&pair, rows + r * kStep, 4);
-        sum[r] = dot_bf16(sum[r], _mm512_set1_epi32(pair), x);
-      }
-    }
+    _tile_loadd(4, a[i], kStep);
+    _tile_loadd(6, b + i * kTile, 64);
+    _tile_dpbf16ps(0, 4, 6);
   }
+  _tile_stored(0, c, 64);
+#else
+  Sixteen to;
 #pragma GCC unroll 16
-  for (int r = 0; r < 16; ++r) store(c + 16 * r, sum[r]);
+  for (int r = 0; r < 16; ++r) to.sum[r] = load(c + 16 * r);
+  for (int64_t i = 0; i < tiles; ++i) add_tile(to, a[i], kStep, b + i * kTile, soon[i]);
+#pragma GCC unroll 16
+  for (int r = 0; r < 16; ++r) store(c + 16 * r, to.sum[r]);
 #endif
 }
 
