@@ -103,7 +103,9 @@ def _zeros(count: int, width: int) -> Bytes:
     then be looked for in pages of its own.
     """
     size = max(1, count * width)
-    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    private = (
+        {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    )
     try:
         memory = mmap.mmap(-1, size + LARGE_PAGE, **private)
     except (OSError, ValueError, OverflowError) as error:

@@ -17,6 +17,7 @@ from . import bindings
 from .library import Library
 from .steps import Steps
 
+
 class Engine:
     """A plan made ready to run. `start` copies nothing: the arrays of a step live here until the next.
 
@@ -37,7 +38,9 @@ class Engine:
         self._library = library.handle
         self._steps = steps  # what the library's structs point into
         plan = steps.plan(num_layers)
-        made = self._library.dovetail_new(self.kernels.encode(), threads, by_rows, ctypes.byref(plan))
+        made = self._library.dovetail_new(
+            self.kernels.encode(), threads, by_rows, ctypes.byref(plan)
+        )
         if not made:
             raise ValueError(f"kernels {self.kernels!r} are not usable here")
         self._program: int | None = made
