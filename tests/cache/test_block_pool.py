@@ -4,7 +4,13 @@ import pytest
 from dovetail.cache import BlockPool
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 NUM_BLOCKS = 9
 
@@ -16,16 +22,22 @@ class PoolMachine(RuleBasedStateMachine):
         super().__init__()
         self.evicted = []
         self.pool = BlockPool(NUM_BLOCKS, self.evicted.append)
+        self.most_cached = NUM_BLOCKS
         self.owners = {}  # block -> how many owners, none waiting
         self.published = set()
         self.cached = []  # in the order they will be evicted
         self.fenced = []  # (step, block) in order of release
         self.launched = 0
 
+    @initialize(most_cached=st.integers(1, NUM_BLOCKS))
+    def limit(self, most_cached):
+        self.most_cached = most_cached
+        self.pool = BlockPool(NUM_BLOCKS, self.evicted.append, most_cached)
+
     @precondition(lambda self: self.pool.available)
     @rule()
     def take(self):
-        was_free = self.pool.num_free
+        was_free = self.pool.num_free and len(self.cached) < self.most_cached
         self.evicted.clear()
         block = self.pool.take()
         assert 1 <= block < NUM_BLOCKS and block not in self.owners

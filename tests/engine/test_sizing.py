@@ -53,6 +53,29 @@ def test_context_that_was_asked_for_is_never_cut():
         choose_sizes(config, limits(max_model_len=2048), block_bytes=1000, workspace=0, memory=HOST)
 
 
+@pytest.mark.parametrize(
+    ("settings", "host", "block_bytes", "most_cached"),
+    [
+        ({}, True, 1 << 20, 512),
+        ({}, True, 1 << 24, 64),  # one sequence needs more than 512 MiB
+        ({"kv_cache_memory": 1 << 32}, True, 1 << 20, None),
+        ({}, False, 1 << 20, None),
+    ],
+)
+def test_idle_prefixes_fill_only_memory_that_nobody_else_needs(
+    settings, host, block_bytes, most_cached
+):
+    memory = Memory(total=1 << 35, free=1 << 34, largest_allocation=1 << 34, host=host)
+    sizes = choose_sizes(
+        EngineConfig(**settings),
+        limits(memory=memory),
+        block_bytes=block_bytes,
+        workspace=0,
+        memory=memory,
+    )
+    assert sizes.most_cached == most_cached
+
+
 @given(
     free=st.integers(0, 1 << 34), block=st.integers(1, 1 << 20), workspace=st.integers(0, 1 << 33)
 )

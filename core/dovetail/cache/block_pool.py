@@ -11,15 +11,20 @@ class BlockPool:
 
     Block 0 is scrap and never handed out. A block given back by an owner whose steps may still run stays held until
     those steps are acknowledged (the fence). Cached blocks are taken again least recently used first, once no block
-    is free; `on_evict` is told before such a block changes its owner.
+    is free or most_cached of them are cached; `on_evict` is told before such a block changes its owner.
 
+    most_cached   cached blocks from which on one of them is taken before a free one: memory is used up no further for
+                  what nobody uses
     available     free and cached blocks: what `take` can hand out now
     num_fenced    releases that wait for a step
     acknowledged  the newest step that the device is known to have finished
     """
 
-    def __init__(self, num_blocks: int, on_evict: Callable[[int], None]) -> None:
+    def __init__(
+        self, num_blocks: int, on_evict: Callable[[int], None], most_cached: int | None = None
+    ) -> None:
         self.num_usable = num_blocks - 1
+        self.most_cached = num_blocks if most_cached is None else max(1, most_cached)
         self.num_fenced = 0
         self.acknowledged = 0
         self._on_evict = on_evict
@@ -52,7 +57,7 @@ class BlockPool:
 
     def take(self) -> int:
         """A block for one owner. The caller has looked at `available`."""
-        if self._free:
+        if self._free and len(self._cached) < self.most_cached:
             block = self._free.pop()
         else:
             block, _ = self._cached.popitem(last=False)

@@ -15,14 +15,15 @@ class KVCache:
     Whoever holds a node's block holds its parent's too, and owners release back to front; so the least recently used
     cached block is always a leaf.
 
-    below  where evicted blocks go and come back from, if there is such a place
+    below        where evicted blocks go and come back from, if there is such a place
+    most_cached  see BlockPool
     """
 
-    def __init__(self, num_blocks: int, block_size: int) -> None:
+    def __init__(self, num_blocks: int, block_size: int, most_cached: int | None = None) -> None:
         self.block_size = block_size
         self.below: Below | None = None
         self.tree = PrefixTree(block_size)
-        self.pool = BlockPool(num_blocks, self._evict)
+        self.pool = BlockPool(num_blocks, self._evict, most_cached)
 
     @property
     def available(self) -> int:

@@ -156,6 +156,7 @@ def _assemble(
     scheduler = Scheduler(
         num_blocks=sizes.num_blocks,
         block_size=limits.block_size,
+        most_cached=sizes.most_cached,
         max_num_seqs=limits.max_num_seqs,
         max_num_batched_tokens=limits.max_num_batched_tokens,
         max_model_len=limits.max_model_len,

@@ -15,6 +15,8 @@ DEFAULT_BLOCK = 16
 HOST_SEQS, DEVICE_SEQS = 128, 256
 HOST_STEP_TOKENS, DEVICE_STEP_TOKENS = 1536, 2048
 HOST_CACHE_SHARE, DEVICE_CACHE_SHARE = 0.5, 0.92
+HOST_IDLE_BYTES = 512 << 20
+"""What prefixes that nobody uses may keep of memory that other programs need too, if one sequence needs no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +31,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """The limits, and the cache blocks that go with them (the scrap block included)."""
+    """The limits, and the cache blocks that go with them (the scrap block included).
+
+    most_cached  of them that prefixes nobody uses may keep while others are free; None: all
+    """
 
     limits: Limits
     num_blocks: int
+    most_cached: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -99,7 +105,9 @@ def choose_sizes(
     if memory.largest_allocation:
         blocks = min(blocks, memory.largest_allocation // block_bytes)
     if blocks >= per_sequence:
-        return Sizes(limits=limits, num_blocks=int(blocks) + 1)
+        shared = memory.host and config.kv_cache_memory is None
+        most_cached = max(HOST_IDLE_BYTES // block_bytes, per_sequence) if shared else None
+        return Sizes(limits=limits, num_blocks=int(blocks) + 1, most_cached=most_cached)
     return _shortened(config, limits, int(blocks), per_sequence * block_bytes)
 
 

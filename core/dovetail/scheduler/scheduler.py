@@ -43,6 +43,7 @@ class Scheduler:
     """Plans steps and commits their tokens. One thread calls it; plans are committed in the order they were made.
 
     num_blocks             blocks of the cache, the scrap block 0 included
+    most_cached            of them that keep prefixes nobody uses while others are free; None: all
     max_num_seqs           slots are 1 .. max_num_seqs
     prompt_logprobs_chunk  prompt positions that are scored per step at most, over all rows; so a step has at most
                            max_num_seqs + prompt_logprobs_chunk outputs
@@ -54,6 +55,7 @@ class Scheduler:
         *,
         num_blocks: int,
         block_size: int,
+        most_cached: int | None = None,
         max_num_seqs: int,
         max_num_batched_tokens: int,
         max_model_len: int,
@@ -69,7 +71,7 @@ class Scheduler:
         self.prompt_logprobs_chunk = prompt_logprobs_chunk
         self.policy = policy
         self.pace = pace
-        self.cache = KVCache(num_blocks, block_size)
+        self.cache = KVCache(num_blocks, block_size, most_cached)
         self.slots = Slots(max_num_seqs, self.cache.blocks_for(max_model_len), block_size)
         line = Line(block_size)
         self.residency = Residency(self.cache, self.slots, line, prefix_caching)

@@ -6,6 +6,7 @@ Keys of a block are [K, S, D], D padded to 32; values [K, Dv, S], Dv padded to 1
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import numpy as np
 from dovetail.errors import CacheLost, PlatformError
@@ -90,7 +91,8 @@ class NativeModel(HeldModel):
     def compile(self, shape: Shape) -> Program:
         self._settle()
         self._open().reserve(shape.tokens, shape.outputs)
-        for batch in cost.warm_up_batches(self._graph, shape):
+        # Logits of as many rows as there may be are memory that few servers ever use: it is taken when it is needed.
+        for batch in cost.warm_up_batches(self._graph, replace(shape, rows=min(shape.rows, 2))):
             self._start(batch, batch.tokens).wait()
         return NativeProgram(self, shape)
 
