@@ -1,18 +1,15 @@
 """The kernel library beside NumPy, with every set of kernels that this processor can run."""
 
+import kernel_sets
 import numpy as np
 import pytest
 from dovetail.platform import Batch
-from dovetail_cpu.native import library
 from dovetail_cpu.native.bindings import FORM, Matrix, PackedSpec
-from dovetail_cpu.native.engine import Engine
-from dovetail_cpu.native.library import Library
 from dovetail_cpu.native.steps import Made, Place, Steps
 from ml_dtypes import bfloat16
 
-FOUND = library.find()
-KERNELS = FOUND.kernels if isinstance(FOUND, Library) else ()
-pytestmark = pytest.mark.skipif(not KERNELS, reason=str(FOUND))
+KERNELS = kernel_sets.named()
+pytestmark = pytest.mark.skipif(not KERNELS, reason=str(kernel_sets.FOUND))
 
 
 def table_step(steps, table, places):
@@ -109,7 +106,7 @@ def test_products_are_those_of_numpy(kernels, form, inputs, group, terms, tokens
     index, meant, bias = matrix(steps, rng, form, 75, inputs, weight_group)
     steps.add(Made("product", (), (Place(-1, 0, 75, False),), (index,), 0))
     for by_rows in (False, True):
-        engine = Engine(FOUND, steps, 0, threads=2, kernels=kernels, by_rows=by_rows)
+        engine = kernel_sets.engine(kernels, steps, by_rows=by_rows)
         found = run(engine, tokens, 75)
         engine.close()
         exact = form == "dense" or terms == 2
@@ -131,7 +128,7 @@ def test_a_gated_product_is_activation_of_one_times_the_other(kernels, tokens):
     up, up_meant, up_bias = matrix(steps, rng, "dense", 50, 128, 0)
     out = Place(-1, 0, 50, False)
     steps.add(Made("product", (), (out,), (gate, up), 0, numbers=(0, 1, 0)))
-    engine = Engine(FOUND, steps, 0, threads=2, kernels=kernels)
+    engine = kernel_sets.engine(kernels, steps)
     found = run(engine, tokens, 50)
     engine.close()
     g, u = values @ gate_meant.T + gate_bias, values @ up_meant.T + up_bias
@@ -157,7 +154,7 @@ def test_a_gated_product_is_multiplied_on_as_it_comes(kernels, terms, tokens, ac
     steps.add(step)
     steps.add(Made("pack", (middle,), packed=1, numbers=(1,)))
     steps.add(Made("product", (), (Place(-1, 0, 75, False),), (down,), 1))
-    engine = Engine(FOUND, steps, 0, threads=2, kernels=kernels)
+    engine = kernel_sets.engine(kernels, steps)
     found = run(engine, tokens, 75)
     engine.close()
     rounded = values if terms == 2 else quantised(values, 0)
@@ -189,7 +186,7 @@ def test_attention_is_that_of_numpy_over_rows_of_any_length(
     numbers = (heads, kv_heads, width, value_width, window)
     step = Made("attention", tuple(places), (out,), numbers=numbers, scalars=(width**-0.5, 0.0))
     steps.add(step)
-    engine = Engine(FOUND, steps, 1, threads=2, kernels=kernels)
+    engine = kernel_sets.engine(kernels, steps, 1)
     padded = -(-width // 32) * 32, -(-value_width // 16) * 16
     # what earlier sequences left behind must not matter, not even NaN
     cache = [np.full((12, kv_heads * 32 * w * 2), 0xFF, np.uint8) for w in padded]

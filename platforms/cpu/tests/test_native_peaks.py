@@ -1,19 +1,16 @@
 """The largest logit of each row, as the kernel library finds it beside the step, and what sampling makes of it."""
 
+import kernel_sets
 import numpy as np
 import pytest
 from dovetail.platform import Batch, LateEdits, SamplingColumns
-from dovetail_cpu.native import library
 from dovetail_cpu.native.bindings import FORM, Matrix, PackedSpec
-from dovetail_cpu.native.engine import Engine
-from dovetail_cpu.native.library import Library
 from dovetail_cpu.native.steps import Made, Place, Steps
 from dovetail_sdk.sampling import HostSampler, Peaks
 from ml_dtypes import bfloat16
 
-FOUND = library.find()
-KERNELS = FOUND.kernels if isinstance(FOUND, Library) else ()
-pytestmark = pytest.mark.skipif(not KERNELS, reason=str(FOUND))
+KERNELS = kernel_sets.named()
+pytestmark = pytest.mark.skipif(not KERNELS, reason=str(kernel_sets.FOUND))
 
 
 def table(steps, numbers):
@@ -26,7 +23,7 @@ def table(steps, numbers):
 
 def run(steps, kernels, rows, width):
     """One step of which every token's output is wanted: the result and its peaks."""
-    engine = Engine(FOUND, steps, 0, threads=2, kernels=kernels)
+    engine = kernel_sets.engine(kernels, steps)
     result, peaks = np.full((rows, width), np.nan, np.float32), Peaks.of(rows)
     each = np.arange(rows, dtype=np.int32)
     batch = Batch(

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "source"
@@ -37,6 +38,12 @@ _UNITS = {
     "program": ("program.cpp", ()),
     "library": ("library.cpp", ()),
 }
+_TILES = ("-mavx512bf16", "-DDOVETAIL_AMX", "-include", str(SOURCES / "emulated_tiles.h"))
+_EMULATED = {
+    **_UNITS,
+    "amx": ("isa.cpp", (*_AVX512, *_TILES, "-DDOVETAIL_ISA=amx")),
+    "library": ("library.cpp", ("-DDOVETAIL_EMULATED_TILES",)),
+}
 
 
 def digest() -> str:
@@ -54,8 +61,11 @@ def compiler() -> str | None:
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
-def build(target: Path = LIBRARY) -> str | None:
-    """Compile the library; returns why that cannot be, None if it was."""
+def build(target: Path = LIBRARY, *, emulated_tiles: bool = False) -> str | None:
+    """Compile the library; returns why that cannot be, None if it was.
+
+    emulated_tiles  with AMX's registers played by plain C++: slow, for tests where the processor has none
+    """
     if platform.machine().lower() not in ("x86_64", "amd64") or sys.platform != "linux":
         return (
             f"the kernels are written for x86-64 Linux, not for {platform.machine()} {sys.platform}"
@@ -64,13 +74,15 @@ def build(target: Path = LIBRARY) -> str | None:
     if found is None:
         return "no C++ compiler was found; install g++ and install dovetail-cpu again"
     with tempfile.TemporaryDirectory() as directory:
-        return _compile(found, Path(directory), target)
+        return _compile(found, Path(directory), target, _EMULATED if emulated_tiles else _UNITS)
 
 
-def _compile(compiler: str, directory: Path, target: Path) -> str | None:
+def _compile(
+    compiler: str, directory: Path, target: Path, units: Mapping[str, tuple[str, tuple[str, ...]]]
+) -> str | None:
     defined = f'-DDOVETAIL_SOURCES="{digest()}"'
     running = []
-    for name, (source, flags) in _UNITS.items():
+    for name, (source, flags) in units.items():
         words = [compiler, *_COMMON, *flags, defined, "-c", str(SOURCES / source)]
         words += ["-o", str(directory / f"{name}.o")]
         running.append(subprocess.Popen(words, stderr=subprocess.PIPE, text=True))
@@ -79,7 +91,7 @@ def _compile(compiler: str, directory: Path, target: Path) -> str | None:
         if process.returncode:
             return _failed(text)
     made = directory / target.name
-    words = [compiler, "-shared", "-o", str(made), *(str(directory / f"{n}.o") for n in _UNITS)]
+    words = [compiler, "-shared", "-o", str(made), *(str(directory / f"{n}.o") for n in units)]
     words += ["-lpthread", "-static-libgcc"]
     linked = subprocess.run(words, stderr=subprocess.PIPE, text=True)
     if linked.returncode:

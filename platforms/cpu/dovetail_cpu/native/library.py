@@ -29,11 +29,16 @@ def find() -> Library | str:
         return f"the kernel library cannot be loaded: {error}"
     if handle.dovetail_sources().decode() != build.digest():
         return "the kernel library was built from other sources; run python -m dovetail_cpu.native.build"
+    if not (usable := usable_kernels(handle)):
+        return "this processor has no AVX-512 with VNNI, which the kernels need"
+    return Library(handle, usable)
+
+
+def usable_kernels(handle: ctypes.CDLL) -> tuple[str, ...]:
+    """Names of the kernels in a library that this processor can run, best first."""
     names = []
     index = 0
     while (name := handle.dovetail_kernels(index)) is not None:
         names.append(name.decode())
         index += 1
-    if not (usable := tuple(name for name in names if name)):
-        return "this processor has no AVX-512 with VNNI, which the kernels need"
-    return Library(handle, usable)
+    return tuple(name for name in names if name)

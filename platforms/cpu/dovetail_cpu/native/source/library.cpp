@@ -30,7 +30,9 @@ bool has_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 
 // The kernel gives the tile registers only to a process that asks.
 bool has_amx() {
-#ifdef __linux__
+#ifdef DOVETAIL_EMULATED_TILES
+  return has_bf16();
+#elif defined(__linux__)
   if (!has_bf16()) return false;
   unsigned a = 7, b = 0, c = 0, d = 0;
   __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
