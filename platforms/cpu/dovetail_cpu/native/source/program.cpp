@@ -352,21 +352,21 @@ void Program::attention(const Step& s) {
   a.scale = s.scalar[0];
   a.soft_cap = s.scalar[1];
   const int64_t count = in_.num_rows, share = a.heads / a.kv_heads;
-  constexpr int64_t kPiece = 16;
+  // A piece is what goes into one block: two threads that write values of the same block take lines from each other.
   pieces_.assign(1, 0);
   tiles_.assign(1, 0);
   for (int64_t r = 0; r < count; ++r) {
     const int64_t tokens = a.starts[r + 1] - a.starts[r], tiles = (tokens * share + kLanes - 1) / kLanes;
-    pieces_.push_back(pieces_.back() + (tiles > 1 ? (tokens + kPiece - 1) / kPiece : 0));
+    pieces_.push_back(pieces_.back() + (tiles > 1 ? (a.past[r] % kBlock + tokens + kBlock - 1) / kBlock : 0));
     tiles_.push_back(tiles_.back() + tiles);
   }
   auto row_of = [](const std::vector<int64_t>& sums, int64_t index) {
     return std::upper_bound(sums.begin(), sums.end(), index) - sums.begin() - 1;
   };
   auto write = [&](int64_t index, int) {
-    const int64_t r = row_of(pieces_, index), from = (index - pieces_[static_cast<size_t>(r)]) * kPiece;
-    const int64_t tokens = a.starts[r + 1] - a.starts[r];
-    kernels_.write_cache(a, r, 0, a.kv_heads, from, std::min(from + kPiece, tokens));
+    const int64_t r = row_of(pieces_, index), tokens = a.starts[r + 1] - a.starts[r];
+    const int64_t from = (index - pieces_[static_cast<size_t>(r)]) * kBlock - a.past[r] % kBlock;
+    kernels_.write_cache(a, r, 0, a.kv_heads, std::max<int64_t>(from, 0), std::min(from + kBlock, tokens));
   };
   pool_.each(pieces_.back(), write);
   const int64_t tiles = tiles_.back();
