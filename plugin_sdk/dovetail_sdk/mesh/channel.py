@@ -1,24 +1,24 @@
 """Messages from one process to the members of a mesh: once into memory that all of them see, whatever their number.
 
-A message is pickled with its arrays left out; those lie in a slot of the shared memory, where members read them in place.
+The arrays of a message lie in a slot of the shared memory, where members read them in place; the rest is sent (wire.py).
 Who sends is our own parent process, over descriptors that nobody else holds.
 """
 
 from __future__ import annotations
 
-import io
 import mmap
-import pickle
 import tempfile
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import numpy as np
 from dovetail.errors import DeviceLost
+
+from .wire import Array, decode, encode
 
 SLOTS = 8
 SLOT_BYTES = 4 << 20
@@ -28,28 +28,8 @@ HEAD_BYTES = 4096
 """One count of messages read per member."""
 MOST_MEMBERS = HEAD_BYTES // 8
 ALIGNED = 64
-
-
-class _Pickler(pickle.Pickler):
-    """Also for the read-only mappings of graphs."""
-
-    def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, MappingProxyType):
-            return read_only, (dict(value),)
-        return NotImplemented
-
-
-def read_only(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
-    """What a read-only mapping is made of again."""
-    return MappingProxyType(values)
-
-
-def dumps(message: Any, buffers: list[pickle.PickleBuffer] | None = None) -> bytes:
-    """A message as bytes; its arrays go to `buffers` where that is given."""
-    out = io.BytesIO()
-    keep = None if buffers is None else buffers.append
-    _Pickler(out, protocol=5, buffer_callback=keep).dump(message)
-    return out.getvalue()
+_letters = msgspec.msgpack.Decoder(tuple[bytes, list[tuple[int, int]]])
+"""A message without its arrays, and where these lie in the slot."""
 
 
 def shared_memory_bytes(members: int) -> int:
@@ -93,23 +73,24 @@ class Sender:
 
     def send(self, message: Any) -> None:
         """To all members. Raises DeviceLost where one is gone."""
-        buffers: list[pickle.PickleBuffer] = []
-        data = dumps(message, buffers)
-        raw = [buffer.raw() for buffer in buffers]
+        arrays: list[Array] = []
+        data = encode(message, arrays)
+        raw = [array.reshape(-1).view(np.uint8).data for array in arrays]
         starts, total = [], 0
         for part in raw:
             starts.append(total)
             total += -(-part.nbytes // ALIGNED) * ALIGNED
         if total > SLOT_BYTES:
-            data, starts, raw = dumps(message), [], []
+            data, starts, raw = encode(message), [], []
         self._await_slot()
         slot = self._memory.slot(self.sent)
         for start, part in zip(starts, raw, strict=True):
             slot[start : start + part.nbytes] = part
-        places = [(start, part.nbytes) for start, part in zip(starts, raw, strict=True)]
+        places = [[start, part.nbytes] for start, part in zip(starts, raw, strict=True)]
+        whole = msgspec.msgpack.encode((data, places))
         for connection in self._connections:
             try:
-                connection.send((data, places))
+                connection.send_bytes(whole)
             except OSError as error:
                 raise DeviceLost(f"a member of the mesh has ended: {error}") from error
         self.sent += 1
@@ -135,9 +116,9 @@ class Receiver:
 
     def receive(self) -> Any:
         """The next message; its arrays are good until `done`. Raises EOFError when the parent is gone."""
-        data, places = self._connection.recv()
+        data, places = _letters.decode(self._connection.recv_bytes())
         slot = self._memory.slot(self._count)
-        return pickle.loads(data, buffers=[slot[start : start + size] for start, size in places])
+        return decode(data, [slot[start : start + size] for start, size in places])
 
     def done(self) -> None:
         """The message was used, and its slot may be written again."""

@@ -22,6 +22,7 @@ from dovetail.platform import Device, KVLayout, LoadedModel, Pending, Program, S
 
 from .channel import Receiver, SharedMemory
 from .remote import RemoteSource
+from .wire import decode, encode
 
 KEPT = 4
 """Steps whose Pending is kept: a step may be sampled until the next but one was run."""
@@ -30,7 +31,7 @@ KEPT = 4
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when we end
     connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
-    start = connection.recv()
+    start = decode(connection.recv_bytes())
     memory = SharedMemory(int(sys.argv[2]), start["members"])
     member = Member(connection, memory, start)
     try:
@@ -78,7 +79,7 @@ class Member:
 
     def _send(self, *message: Any) -> None:
         with self._sending:
-            self._connection.send(message)
+            self._connection.send_bytes(encode(message))
 
     def _answer(self) -> None:
         """Wait for steps and tickets, in the order in which they were issued, and send what they give."""
@@ -166,7 +167,7 @@ class Member:
     def _ask(self, name: str, plane: str, first: int, end: int) -> Any:
         """Rows of a weight, in the member's part of the shared memory."""
         self._send("weight", self.rank, (name, plane, first, end))
-        shape, dtype = self._connection.recv()
+        shape, dtype = decode(self._connection.recv_bytes())
         kind: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
         return shape, kind, self._memory.piece(self.rank)
 

@@ -20,6 +20,7 @@ from dovetail.errors import DeviceLost
 from dovetail.platform import WeightSource
 
 from .channel import MOST_MEMBERS, Sender, SharedMemory, make_shared_memory
+from .wire import decode, encode
 
 END_S = 10.0
 """That a member may take to end when told to."""
@@ -60,7 +61,7 @@ class Processes:
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
             self._processes.append(subprocess.Popen(command, pass_fds=descriptors, env=environment))
         connection: Connection[Any, Any] = Connection(ours.detach())
-        connection.send({**start, "rank": rank})
+        connection.send_bytes(encode({**start, "rank": rank}))
         return connection
 
     def call(self, name: str, *arguments: Any) -> list[Any]:
@@ -98,7 +99,7 @@ class Processes:
             for ready in wait(self._connections):
                 assert isinstance(ready, Connection)
                 try:
-                    self._take(ranks[ready], *ready.recv())
+                    self._take(ranks[ready], *decode(ready.recv_bytes()))
                 except (EOFError, OSError):
                     self._lose(DeviceLost(f"member {ranks[ready]} of the mesh has ended"))
                     return
@@ -122,7 +123,7 @@ class Processes:
     def _give_weight(self, rank: int, name: str, plane: str, first: int, end: int) -> None:
         part = np.ascontiguousarray(self.sources[rank].read(name, plane, slice(first, end)))
         self._memory.piece(rank)[: part.nbytes] = part.reshape(-1).view(np.uint8).data
-        self._connections[rank].send((part.shape, part.dtype.name))
+        self._connections[rank].send_bytes(encode((part.shape, part.dtype.name)))
 
     def _lose(self, error: DeviceLost) -> None:
         """The members that are left wait for the lost one for ever: they are ended too."""
