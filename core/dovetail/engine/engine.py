@@ -390,8 +390,8 @@ class Engine:
     def stats(self) -> EngineStats:
         """Counters since start and gauges as of now."""
         scheduler = self._scheduler
-        pool, tiers = scheduler.cache.pool, self._restoring.stats()
-        return EngineStats(
+        pool = scheduler.cache.pool
+        stats = EngineStats(
             running=scheduler.num_running,
             waiting=scheduler.num_waiting,
             blocks_used=pool.num_held,
@@ -401,12 +401,9 @@ class Engine:
             total_cached_tokens=scheduler.stats.cached_tokens,
             total_generated_tokens=self._generated,
             total_preemptions=scheduler.stats.preemptions,
-            blocks_host=tiers.host_blocks,
-            blocks_disk=tiers.disk_blocks,
-            total_saved_blocks=tiers.total_saved_blocks,
-            total_restored_blocks=tiers.total_restored_blocks,
-            total_disk_errors=tiers.total_disk_errors,
         )
+        self._restoring.count(stats)
+        return stats
 
     def close(self) -> None:
         """Give everything back. Twice does no harm."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from dovetail.request import Request
 from dovetail.scheduler import Scheduler, namespace
-from dovetail.tiers import Loading, Tiers, TierStats
+from dovetail.tiers import Loading, Tiers
+
+from .client import EngineStats
 
 WAIT_S = 0.02
 """How long an idle engine waits for the disk before it looks at its commands again."""
@@ -95,8 +97,15 @@ class Restoring:
         """Save what there was no time for; whether there is more."""
         return self.tiers is not None and self.tiers.idle()
 
-    def stats(self) -> TierStats:
-        return TierStats() if self.tiers is None else self.tiers.stats()
+    def count(self, stats: EngineStats) -> None:
+        """Put into the engine's numbers what the tiers hold; without tiers these are zeros already."""
+        if self.tiers is None:
+            return
+        tiers = self.tiers.stats()
+        stats.blocks_host, stats.blocks_disk = tiers.host_blocks, tiers.disk_blocks
+        stats.total_saved_blocks = tiers.total_saved_blocks
+        stats.total_restored_blocks = tiers.total_restored_blocks
+        stats.total_disk_errors = tiers.total_disk_errors
 
     def close(self) -> None:
         for waiting in self._waiting.values():

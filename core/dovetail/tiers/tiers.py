@@ -99,7 +99,7 @@ class Tiers:
         self._identity = identity
         self._courier = Courier(disk, self._keep) if disk is not None else None
         self._leaving: dict[bytes, Leaving] = {}
-        self._arriving: dict[int, Record] = {}
+        self._arriving: list[tuple[int, Record]] = []
         self._readings: deque[_Reading] = deque()
         self._reading: set[bytes] = set()
         self._unsaved: deque[Node] = deque()
@@ -119,8 +119,7 @@ class Tiers:
 
     def leaving(self, node: Node) -> None:
         """A node is about to lose its block to somebody else."""
-        if self._arriving.pop(node.block, None) is None:
-            self._save(node)
+        self._save(node)
 
     def following(
         self, node: Node, tokens: Sequence[int], start: int, limit: int
@@ -144,7 +143,7 @@ class Tiers:
         """A node has been given a block for a record; it is written before the next step."""
         assert isinstance(record, Record)
         node.name = record.name
-        self._arriving[node.block] = record
+        self._arriving.append((node.block, record))
 
     # ------------------------------------------------------------------------------------ what the engine moves
 
@@ -274,7 +273,7 @@ class Tiers:
     def _save_some(self, count: int, *, newest: bool) -> None:
         while self._unsaved and len(self._leaving) < count:
             node = self._unsaved.pop() if newest else self._unsaved.popleft()
-            if node.block and node.block not in self._arriving:
+            if node.block:
                 self._save(node)
         if self._leaving:
             self._issue_reads()
@@ -290,8 +289,8 @@ class Tiers:
         self._readings.append(_Reading(blocks, outs, tickets))
 
     def _issue_writes(self) -> None:
-        ids = np.array(list(self._arriving), np.int32)
-        records = list(self._arriving.values())
+        ids = np.array([block for block, _ in self._arriving], np.int32)
+        records = [record for _, record in self._arriving]
         self._arriving.clear()
         start = 0
         for group, width in enumerate(self._widths):
