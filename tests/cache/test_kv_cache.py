@@ -1,5 +1,6 @@
 """Pool and tree together."""
 
+import pytest
 from dovetail.cache import KVCache
 
 
@@ -62,3 +63,21 @@ def test_clear_forgets_what_nobody_holds():
     cache.clear()
     assert cache.pool.num_cached == 0 and len(cache.tree) == 1
     cache.check(blocks[:1])
+
+
+@pytest.mark.defends(
+    "prefixes of other tenants",
+    "tokens are compared, not their hashes",
+    without=(
+        "dovetail.cache.prefix_tree",
+        "child = node.children.get(tuple(tokens[start : start + size]))",
+        "wanted = hash(tuple(tokens[start : start + size]))\n"
+        "            child = next((c for key, c in node.children.items() if hash(key) == wanted), None)",
+    ),
+)
+def test_other_tokens_of_the_same_hash_are_not_found():
+    modulus = (1 << 61) - 1  # of Python's hashes of integers
+    mine, other = [1, 2], [1 + modulus, 2 + modulus]
+    assert hash(tuple(mine)) == hash(tuple(other))
+    cache, _ = filled(8, mine)
+    assert cache.match("", [*mine, 3], 2).path and not cache.match("", [*other, 3], 2).path

@@ -1,5 +1,6 @@
 """The tree against a plain list of what was published."""
 
+import pytest
 from dovetail.cache import Node, PrefixTree
 from dovetail.cache.prefix_tree import common, nearest
 from hypothesis import given, settings
@@ -111,6 +112,15 @@ def test_tree_forgets_empty_roots_and_takes_later_children():
     tree.check()
 
 
+@pytest.mark.defends(
+    "prefixes of other tenants",
+    "prefixes hang from a root of their own for each salt",
+    without=(
+        "dovetail.cache.prefix_tree",
+        "root = self._roots.get(namespace)",
+        'namespace = ""\n        root = self._roots.get(namespace)',
+    ),
+)
 def test_tree_keeps_namespaces_apart():
     tree = PrefixTree(2)
     tree.insert(tree.root("a"), (1, 2), 1)

@@ -12,6 +12,11 @@ from dovetail.cli.masking import HIDDEN, masked
 CANARY = "canary"
 
 
+@pytest.mark.defends(
+    "logs",
+    "`dovetail doctor` gathers a report without keys, tokens and passwords",
+    without=("dovetail.cli.doctor", '"(set)" if is_secret(name) else value', "value"),
+)
 @pytest.mark.parametrize("broken", [False, True])
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_a_report_holds_no_secret(

@@ -98,6 +98,11 @@ def test_cancelling_ends_a_request_and_frees_its_blocks(endless, in_process):
     asyncio.run(scenario())
 
 
+@pytest.mark.defends(
+    "the cache is full",
+    "a request that can never fit is refused, with the numbers",
+    without=("dovetail.engine.admission", "if total > info.max_model_len:", "if False:"),
+)
 @WHERE
 def test_requests_that_cannot_fit_are_refused_at_once(checkpoint, in_process):
     async def scenario():
@@ -129,6 +134,15 @@ def test_loading_failures_arrive_as_what_they_are(checkpoint, in_process):
     asyncio.run(scenario())
 
 
+@pytest.mark.defends(
+    "the engine ends or hangs",
+    "its requests end with an error at once, and another is started",
+    without=(
+        "dovetail.engine.process",
+        "        if self.client is not None:\n            self.client.lost(error)\n        if not",
+        "        if not",
+    ),
+)
 def test_an_engine_process_that_dies_ends_every_stream(endless):
     async def scenario():
         client = await start_engine(config(kv_cache_memory=1 << 30), endless)

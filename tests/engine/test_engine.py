@@ -66,6 +66,15 @@ def random_request(rng: random.Random, name: str, bases: list[list[int]], room: 
     return request(name, prompt, max_tokens, stop_ids=stops, seed=rng.getrandbits(64), **params)
 
 
+@pytest.mark.defends(
+    "the cache is full",
+    "requests go back to the line for others, and get the tokens they would have got",
+    without=(
+        "dovetail.scheduler.roster",
+        "        sequence.preemptions += 1\n",
+        "        sequence.preemptions += 1\n        del sequence.tokens[sequence.num_prompt :]\n",
+    ),
+)
 @settings(
     max_examples=EPISODES,
     deadline=None,
@@ -168,6 +177,15 @@ def test_prompt_log_probabilities_cover_the_prompt_in_chunks(null_engine):
     assert all(one is not None and len(one.top_ids) == 2 for one in output.prompt_logprobs[1:])
 
 
+@pytest.mark.defends(
+    "the cache is full",
+    "a request that can never fit is refused, with the numbers",
+    without=(
+        "dovetail.scheduler.scheduler",
+        "if num_prompt + most > self.max_model_len:",
+        "if False:",
+    ),
+)
 def test_a_request_that_can_never_fit_ends_with_the_numbers(null_engine):
     engine = null_engine(max_model_len=64)
     engine.submit(request("x", [1] * 60, 10))

@@ -128,6 +128,11 @@ def test_unknown_words_are_refused_with_those_that_are_known(word, says):
 # ---------------------------------------------------------------------------------------------------- a lost cache
 
 
+@pytest.mark.defends(
+    "the engine ends or hangs",
+    "a device that loses its cache gets a new one, and what ran is computed again",
+    without=("dovetail.engine.engine", "        self._scheduler.reset()\n", "        pass\n"),
+)
 @DEPTHS
 @pytest.mark.parametrize("when", ["", "-sample", "-late"])
 def test_a_lost_cache_changes_no_token(faulty, depth, when):
@@ -175,6 +180,11 @@ def test_other_errors_end_the_engine(faulty, depth, when, word, kind):
     engine.close()
 
 
+@pytest.mark.defends(
+    "the engine ends or hangs",
+    "a result of the wrong length ends the engine, before anybody gets another's tokens",
+    without=("dovetail.engine.collecting", "if lengths != (rows,) * len(lengths):", "if False:"),
+)
 @pytest.mark.parametrize("word", ["short-result", "long-result"])
 @DEPTHS
 def test_results_of_the_wrong_length_are_refused(faulty, word, depth):
@@ -183,6 +193,15 @@ def test_results_of_the_wrong_length_are_refused(faulty, word, depth):
         run(engine, some_requests())
 
 
+@pytest.mark.defends(
+    "the engine ends or hangs",
+    "a request whose numbers are not finite fails alone",
+    without=(
+        "dovetail.engine.engine",
+        "np.flatnonzero(tokens.not_finite[:drawn])",
+        "np.flatnonzero(np.repeat(tokens.not_finite[:drawn].any(), drawn))",
+    ),
+)
 @DEPTHS
 def test_rows_that_are_not_finite_fail_alone(faulty, depth):
     engine = faulty(f"not-finite@5{depth}")
@@ -245,6 +264,11 @@ def test_a_lost_cache_is_not_seen_by_clients(checkpoint, entry_points_of_this_tr
     asyncio.run(scenario())
 
 
+@pytest.mark.defends(
+    "the engine ends or hangs",
+    "a device that fails ends the engine, and everybody is told why",
+    without=("dovetail.engine.connected", "elif isinstance(report, Failed):", "elif False:"),
+)
 @WHERE
 @pytest.mark.parametrize(
     ("device", "cause"),

@@ -170,6 +170,11 @@ def test_the_end_of_a_grammar_ends_the_sequence(demo):
     engine.close()
 
 
+@pytest.mark.defends(
+    "costly grammars",
+    "a grammar that fails in the engine ends its own request alone",
+    without=("dovetail.engine.masks", "error = future.exception()\n", "error = None\n"),
+)
 def test_a_grammar_that_cannot_be_compiled_ends_its_request_alone(demo):
     engine = make(demo, "strict")
     bad = request(1, grammar=Grammar("lark", "start: nowhere"))

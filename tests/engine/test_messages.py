@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import dovetail.errors
+import msgspec
 import pytest
 from dovetail.config import EngineConfig
 from dovetail.engine.client import EngineInfo, EngineStats
@@ -101,3 +103,31 @@ def test_errors_keep_their_class_and_words(kind):
 def test_foreign_errors_are_told_as_a_failed_engine():
     error = raised(failure(ZeroDivisionError("division by zero")))
     assert isinstance(error, dovetail.errors.EngineStopped) and "division by zero" in str(error)
+
+
+HOSTILE = [
+    pickle.dumps(REQUEST),
+    msgspec.msgpack.encode({"type": "Run", "code": "1"}),
+    msgspec.msgpack.encode(["Cancel", "a"]),
+    msgspec.msgpack.encode({"type": "Cancel", "request_id": 3}),
+    msgspec.msgpack.encode({"type": "Start", "config": {}, "directory": ["x"], "name": "x"}),
+    bytes(frame(COMMANDS[1]))[4:-3],
+    b"",
+]
+
+
+@pytest.mark.defends(
+    "code between processes",
+    "server and engine tell each other messages of declared types, and nothing else",
+    without=(
+        "dovetail.engine.messages",
+        "= msgspec.msgpack.Decoder(Command)",
+        "= msgspec.msgpack.Decoder()",
+    ),
+)
+@pytest.mark.parametrize("data", HOSTILE, ids=lambda data: repr(data)[:20])
+def test_what_is_no_message_is_refused(data):
+    with pytest.raises(msgspec.DecodeError):
+        commands.decode(data)
+    with pytest.raises(msgspec.DecodeError):
+        reports.decode(data)

@@ -27,6 +27,15 @@ def refused(queue: Queue, owner: str = "", tokens: int = 1) -> Overloaded | None
     return None
 
 
+@pytest.mark.defends(
+    "overload",
+    "the queue is bounded in tokens too",
+    without=(
+        "dovetail.engine.queueing",
+        "if self._open and self._tokens + tokens > self._most_tokens:",
+        "if False:",
+    ),
+)
 @given(
     places=st.integers(1, 12),
     most=st.integers(1, 60),
@@ -46,6 +55,11 @@ def test_what_is_in_is_within_both_bounds(places, most, asked):
     assert refused(queue, "a", 10**9) is None, "an empty queue takes whatever fits the engine"
 
 
+@pytest.mark.defends(
+    "overload",
+    "no key can take all places",
+    without=("dovetail.engine.queueing", "if mine and mine + 1 > SHARE * (free - 1):", "if False:"),
+)
 @given(places=st.integers(5, 400), flooding=st.integers(1, 4))
 def test_there_is_room_for_another_owner_however_many_flood(places, flooding):
     queue, held = Queue(places, 10**9, Clock()), 0
@@ -65,6 +79,15 @@ def test_one_owner_s_tokens_leave_room_for_another():
     assert refused(queue, "another", 100) is None
 
 
+@pytest.mark.defends(
+    "overload",
+    "the time to come back follows from how fast requests end",
+    without=(
+        "dovetail.engine.queueing",
+        "return (now - since) / len(self._ends)",
+        "return FIRST_WAIT_S",
+    ),
+)
 @given(each_s=st.floats(0.01, 2.0), places=st.integers(2, 50))
 def test_whoever_is_refused_is_told_the_measured_time(each_s, places):
     clock = Clock()

@@ -9,6 +9,29 @@ from dovetail.errors import InvalidParameter
 from dovetail.sampling import SamplingParams
 
 
+@pytest.mark.defends(
+    "parameters out of bounds",
+    "every number has a lowest and a highest value",
+    without=("dovetail.sampling", "if not low <= value <= high:", "if value < low:"),
+)
+@pytest.mark.defends(
+    "parameters out of bounds",
+    "a boolean is no number",
+    without=(
+        "dovetail.sampling",
+        "if isinstance(value, bool) or not isinstance(value, int | float):",
+        "if not isinstance(value, int | float):",
+    ),
+)
+@pytest.mark.defends(
+    "parameters out of bounds",
+    "numbers that are not finite are refused",
+    without=(
+        "dovetail.sampling",
+        "if not math.isfinite(value) or not inside:",
+        "if value == value and not inside:",
+    ),
+)
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from dovetail.engine.streams import QueuedStream
 from dovetail.request import FinishReason, Output, TokenLogprobs
 
@@ -18,6 +19,15 @@ def outputs_of(pushed: list[Output]) -> list[Output]:
     return asyncio.run(read())
 
 
+@pytest.mark.defends(
+    "a client leaves",
+    "what waits for a slow reader is one output, however long it reads nothing",
+    without=(
+        "dovetail.engine.streams",
+        "if self._buffer and _joined(self._buffer[-1], output):",
+        "if False:",
+    ),
+)
 def test_outputs_that_wait_become_one():
     (whole,) = outputs_of(
         [

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import random
+import threading
 
+import numpy as np
 import pytest
+from dovetail.engine import restoring
 from dovetail.errors import CacheLost, ConfigError
 from dovetail.request import FinishReason
+from dovetail.scheduler import namespace
+from dovetail.tiers import disk
+from dovetail.tiers.names import Record, child_name, root_name
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -185,3 +192,122 @@ def test_a_lost_cache_takes_nothing_wrong_along(null_engine):
 def test_settings_that_cannot_be_met_say_what_to_change(null_engine, given, message):
     with pytest.raises(ConfigError, match=message):
         null_engine(**given)
+
+
+# --------------------------------------------------------------------------------------------- disks that fail
+
+
+ON_DISK = {"max_model_len": 250, "num_blocks": 64}
+LONG = [n * 7 % VOCABULARY for n in range(203)]
+
+
+def on_disk(directory) -> dict[str, object]:
+    return {**ON_DISK, "kv_cache_disk": (str(directory / "kv"), 1 << 24)}
+
+
+@pytest.mark.defends(
+    "the disk is full or lies",
+    "serving goes on without a disk that cannot be written, with one warning",
+    without=(
+        "dovetail.tiers.disk",
+        '            self._failed("writing", error)\n',
+        "            raise\n",
+    ),
+)
+def test_a_full_disk_harms_no_request(null_engine, tmp_path, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(disk, "write_block", full)
+    engine = null_engine(**on_disk(tmp_path))
+    for number in (1, 3, 11, 13):
+        one = request(str(number), [number * (1 + k) % VOCABULARY for k in range(200)], 2)
+        assert run(engine, [one])[one.id][0] == oracle(one)
+        while engine.idle():
+            pass
+    courier = engine._restoring.tiers._courier
+    while courier._writes:
+        assert courier._thread.is_alive()
+    engine.close()
+    warnings = [record for record in caplog.records if "left alone" in record.getMessage()]
+    assert len(warnings) == 1 and "No space left" in warnings[0].getMessage()
+    assert not list((tmp_path / "kv").glob("*/*"))
+
+
+@pytest.mark.defends(
+    "the disk is full or lies",
+    "blocks that come back changed are computed instead",
+    without=(
+        "dovetail.tiers.block_file",
+        "if _checksum(name, parent, (view[_HEAD.size :],)) != checksum:",
+        "if False:",
+    ),
+)
+def test_blocks_that_come_back_changed_are_computed(null_engine, tmp_path):
+    engine = null_engine(**on_disk(tmp_path))
+    run(engine, [request("a", LONG, 2)])
+    engine.close()
+    files = list((tmp_path / "kv").glob("*/*.kv"))
+    assert len(files) >= 50
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[-100] ^= 64
+        path.write_bytes(content)
+    engine = null_engine(**on_disk(tmp_path))
+    while engine.stats().blocks_disk < len(files):
+        pass  # the directory is being read
+    again = request("b", [*LONG, 1], 4)
+    assert run(engine, [again])["b"] == (oracle(again), 0)
+    assert engine.stats().total_disk_errors > 0
+    engine.close()
+
+
+@pytest.mark.defends(
+    "the disk is full or lies",
+    "a disk that takes longer than computing would is not waited for",
+    without=(
+        "dovetail.engine.restoring",
+        "if not waiting.loading.job.done and now < waiting.gives_up:",
+        "if not waiting.loading.job.done:",
+    ),
+)
+def test_a_disk_that_does_not_answer_is_not_waited_for(null_engine, tmp_path, monkeypatch):
+    engine = null_engine(**on_disk(tmp_path))
+    run(engine, [request("a", LONG, 2)])
+    engine.close()
+    answer, read = threading.Event(), disk.read_block
+    monkeypatch.setattr(disk, "read_block", lambda *given: answer.wait() and read(*given))
+    monkeypatch.setattr(restoring, "UNKNOWN_S", 0.05)
+    monkeypatch.setattr(restoring, "WAIT_S", 0.001)
+    engine = null_engine(**on_disk(tmp_path))
+    while engine.stats().blocks_disk < 50:
+        pass
+    again = request("b", [*LONG, 1], 4)
+    engine.submit(again)
+    assert engine._restoring.ids == ["b"]
+    outputs = [output for _ in range(3000) if engine.has_work for output in engine.step()]
+    answer.set()
+    engine.close()
+    assert [token for output in outputs for token in output.tokens] == oracle(again)
+
+
+@pytest.mark.defends(
+    "prefixes of other tenants",
+    "below the cache, too, tokens are compared, and not only names made of them",
+    without=(
+        "dovetail.tiers.tiers",
+        "if record is None or record.tokens != key or record.parent != parent:",
+        "if record is None:",
+    ),
+)
+@pytest.mark.parametrize("forged", ["tokens", "parent"])
+def test_a_block_of_the_right_name_and_other_contents_is_not_used(null_engine, forged):
+    engine = null_engine(num_blocks=64, max_model_len=250, kv_cache_host_memory=400 * BLOCK)
+    asked, tiers = request("a", LONG, 4), engine._restoring.tiers
+    root = root_name(tiers._identity, namespace(asked))
+    name, size = child_name(root, LONG[:4]), sum(tiers._widths)
+    tokens = (9, 9, 9, 9) if forged == "tokens" else tuple(LONG[:4])
+    parent = bytes(32) if forged == "parent" else root
+    tiers.host.put(Record(name, parent, tokens, np.full(size, 7, np.uint8)))
+    assert run(engine, [asked])["a"] == (oracle(asked), 0)
+    engine.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import logging
 import socket
@@ -84,6 +85,11 @@ def test_tokens_per_minute(limited: Running) -> None:
     assert int(got[1]["retry-after"]) > 60
 
 
+@pytest.mark.defends(
+    "prefixes of other tenants",
+    "what a key can push out of the cache is bounded by its tokens per minute",
+    without=("dovetail.server.access", "        if bucket.left < wanted:\n", "        if False:\n"),
+)
 def test_requests_side_by_side_cannot_overdraw_together() -> None:
     now = [0.0]
     allowance = Allowance("a", tokens=Bucket(60, lambda: now[0]))
@@ -114,6 +120,11 @@ def test_a_bucket_fills_by_the_minute() -> None:
     assert bucket.left == 60
 
 
+@pytest.mark.defends(
+    "prefixes of other tenants",
+    "a key with a salt shares no prefix with others",
+    without=("dovetail.server.access", 'owner if self.salt else ""', '""'),
+)
 def test_a_salted_key_shares_no_prefix(limited: Running) -> None:
     def cached(key: str, word: str) -> int:
         body = {**BODY, "messages": [{"role": "user", "content": word * 80}]}
@@ -128,6 +139,15 @@ def test_a_salted_key_shares_no_prefix(limited: Running) -> None:
     assert cached("own-key", "leaf ") < 8 and cached("shared-key", "leaf ") < 8
 
 
+@pytest.mark.defends(
+    "prefixes of other tenants",
+    "what is kept for one key does not exist for another",
+    without=(
+        "dovetail.server.kept",
+        "        self._forget()\n        entry =",
+        "        owner = next((o for o, n in self._entries if n == name), owner)\n        entry =",
+    ),
+)
 def test_what_is_kept_belongs_to_the_key(limited: Running) -> None:
     made = ask(
         limited, "own-key", path="/v1/responses", body={"input": "x", "max_output_tokens": 2}
@@ -140,6 +160,20 @@ def test_what_is_kept_belongs_to_the_key(limited: Running) -> None:
     assert ask(limited, "shared-key", path="/v1/responses", body=body)[0] == 404
 
 
+@pytest.mark.defends(
+    "administration and paths",
+    "without an admin key there are no such routes",
+    without=("dovetail.server.app", "*(ADMIN if access.admin else ())", "*ADMIN"),
+)
+@pytest.mark.defends(
+    "administration and paths",
+    "what administrates takes keys of its own",
+    without=(
+        "dovetail.server.gate",
+        "if key is not None and self._access.is_admin(key):",
+        "if key is not None:",
+    ),
+)
 def test_administrators_have_keys_of_their_own(limited: Running, server: Running) -> None:
     assert ask(server, "admin-key", "GET", "/admin/log-level")[0] == 404  # there is no such key
     for key in ("own-key", "", "wrong"):
@@ -160,6 +194,11 @@ def test_administrators_have_keys_of_their_own(limited: Running, server: Running
     assert ask(limited, "own-key", "GET", f"/v1/responses/{made[2]['id']}")[0] == 404
 
 
+@pytest.mark.defends(
+    "pages of other sites",
+    "no site's pages may read answers unless it is named",
+    without=("dovetail.server.gate", "allow_origins=tuple(origins),", 'allow_origins=("*",),'),
+)
 def test_pages_of_other_sites(limited: Running, server: Running) -> None:
     def preflight(of: Running, origin: str) -> tuple[int, str | None]:
         named = {"origin": origin, "access-control-request-method": "POST"}
@@ -203,6 +242,15 @@ def test_a_file_of_keys_that_is_wrong_is_refused_without_telling_a_key(
         read_keys(tmp_path / "none.toml")
 
 
+@pytest.mark.defends(
+    "bodies and slow clients",
+    "a client that does not read what waits for it is let go",
+    without=(
+        "dovetail.server.protocol",
+        "self._stall = self.loop.call_later(self.stall_timeout_s, self.transport.abort)",
+        "self._stall = None",
+    ),
+)
 def test_a_client_that_never_reads_is_let_go(tmp_path: Path) -> None:
     from .conftest import make_checkpoint
 
@@ -245,3 +293,31 @@ def test_a_hostile_file_of_keys_is_refused_by_name(tmp_path, text):
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ConfigError, match="keys.toml"):
         read_keys(path)
+
+
+@pytest.mark.defends(
+    "access without a key",
+    "a key is compared with every one there is, by digests of one length and in constant time",
+    without=(
+        "dovetail.server.access",
+        "            if hmac.compare_digest(digest, known.digest):\n",
+        "            if digest == known.digest:\n",
+    ),
+)
+@pytest.mark.parametrize(
+    "key", [b"first", b"second", b"third", b"none", b"", "\xe9".encode() * 5000]
+)
+def test_every_key_takes_the_same_comparisons(monkeypatch: pytest.MonkeyPatch, key: bytes) -> None:
+    compared = []
+    same = hmac.compare_digest
+
+    def noted(given: bytes, known: bytes) -> bool:
+        compared.append((len(given), len(known)))
+        return same(given, known)
+
+    monkeypatch.setattr(hmac, "compare_digest", noted)
+    access = Access.of(("first", "second", "third"), ("admin",))
+    found = access.caller(key)
+    assert (found is not None) == (key in (b"first", b"second", b"third"))
+    assert compared == [(32, 32)] * 3
+    assert not access.is_admin(key) and compared == [(32, 32)] * 4

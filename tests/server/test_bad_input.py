@@ -34,6 +34,15 @@ def check(answer: dict[str, Any], param: str | None = None) -> str:
     return str(answer["error"]["message"])
 
 
+@pytest.mark.defends(
+    "bodies and slow clients",
+    "a body that is not JSON in UTF-8 is answered 400",
+    without=(
+        "dovetail.server.limits",
+        "decoder.decode(body.decode())",
+        "decoder.decode(body.decode(errors='replace'))",
+    ),
+)
 @pytest.mark.parametrize(
     "body",
     [
@@ -119,6 +128,15 @@ WRONG: list[tuple[str, Any]] = [
 ]
 
 
+@pytest.mark.defends(
+    "parameters out of bounds",
+    "every number has a lowest and a highest value",
+    without=(
+        "dovetail.sampling",
+        "if not math.isfinite(value) or not inside:",
+        "if False:",
+    ),
+)
 @pytest.mark.parametrize(("name", "value"), WRONG, ids=lambda value: repr(value)[:24])
 def test_a_wrong_value_is_refused_by_name(server: Any, name: str, value: Any) -> None:
     body = {"prompt": "x", "max_tokens": 8, name: value}
@@ -178,6 +196,11 @@ def test_wrong_chat_fields_are_refused(server: Any, fields: dict[str, Any], para
     check(answer, param)
 
 
+@pytest.mark.defends(
+    "bodies and slow clients",
+    "values of free form are bounded in depth and number",
+    without=("dovetail.server.limits", "for _ in range(MAX_NESTING):", "for _ in range(1 << 20):"),
+)
 def test_free_form_fields_are_bounded_in_depth(server: Any) -> None:
     deep: dict[str, Any] = {}
     for _ in range(100):
@@ -188,6 +211,15 @@ def test_free_form_fields_are_bounded_in_depth(server: Any) -> None:
     assert status == 400 and "levels deep" in check(answer, "tools")
 
 
+@pytest.mark.defends(
+    "pages of other sites",
+    "a body must be declared as JSON, which a page of another site may only send if it is let",
+    without=(
+        "dovetail.server.limits",
+        'if media_type != "application/json" and not media_type.endswith("+json"):',
+        "if False:",
+    ),
+)
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", ""])
 def test_only_json_is_read(server: Any, media_type: str) -> None:
     status, _, data = server.raw(
@@ -211,6 +243,11 @@ def test_a_huge_body_is_refused_before_it_is_sent(server: Any) -> None:
         assert b" 413 " in connection.recv(100)
 
 
+@pytest.mark.defends(
+    "bodies and slow clients",
+    "a body is counted while it arrives, and refused when it is too large",
+    without=("dovetail.server.limits", "if size > max_bytes:", "if False:"),
+)
 def test_a_large_body_is_refused_while_it_streams(server: Any) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -271,6 +308,11 @@ def test_a_chat_that_is_too_much_is_refused(
     check(answer, param)
 
 
+@pytest.mark.defends(
+    "bodies and slow clients",
+    "values of free form are bounded in depth and number",
+    without=("dovetail.server.limits", "if count > MAX_ELEMENTS:", "if False:"),
+)
 def test_free_form_fields_are_bounded_in_number(server: Any) -> None:
     body: dict[str, Any] = {"messages": [MESSAGE], "metadata": {str(i): "" for i in range(17)}}
     status, answer = server.post(CHAT, body)
@@ -288,6 +330,11 @@ def test_free_form_fields_are_bounded_in_number(server: Any) -> None:
     assert status == 400 and "100000 values" in check(answer, "tools")
 
 
+@pytest.mark.defends(
+    "bodies and slow clients",
+    "a text that cannot fit the context is refused before it is taken apart",
+    without=("dovetail.text.model", "if len(text) > most:", "if False:"),
+)
 @pytest.mark.parametrize("path", [COMPLETIONS, "/tokenize"])
 def test_a_text_that_cannot_fit_is_refused_unread(
     server: Any, path: str, monkeypatch: pytest.MonkeyPatch
@@ -298,11 +345,25 @@ def test_a_text_that_cannot_fit_is_refused_unread(
     assert "900000 characters" in check(answer, "prompt") and "4096" in check(answer, "prompt")
 
 
+@pytest.mark.defends(
+    "parameters out of bounds",
+    "lists have a greatest length",
+    without=(
+        "dovetail.server.openai.tokenize",
+        '    check_count("tokens", asked.tokens, served.text.max_model_len)\n',
+        "",
+    ),
+)
 def test_a_long_list_of_ids_is_refused(server: Any) -> None:
     status, answer = server.post("/detokenize", {"tokens": [5] * 4097})
     assert status == 400 and "at most 4096" in check(answer, "tokens")
 
 
+@pytest.mark.defends(
+    "parameters out of bounds",
+    "lists have a greatest length",
+    without=("dovetail.text.model", "if len(given.get(name) or ()) > most:", "if False:"),
+)
 def test_stop_token_ids_are_bounded(server: Any) -> None:
     body: dict[str, Any] = {"prompt": "x", "stop_token_ids": [5] * 1025}
     status, answer = server.post(COMPLETIONS, body)
@@ -312,6 +373,11 @@ def test_stop_token_ids_are_bounded(server: Any) -> None:
     assert status == 400 and "no token could be drawn" in check(answer, "stop_token_ids")
 
 
+@pytest.mark.defends(
+    "templates from clients",
+    "long chats are rendered beside the event loop",
+    without=("dovetail.server.served", "return await asyncio.to_thread(work)", "return work()"),
+)
 def test_a_large_chat_is_rendered_on_a_thread_of_its_own(
     server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +397,11 @@ def test_a_large_chat_is_rendered_on_a_thread_of_its_own(
     assert [thread is server._thread for thread in threads] == [True, False, False] * 2
 
 
+@pytest.mark.defends(
+    "bodies and slow clients",
+    "a body of very many values is refused before it is decoded",
+    without=("dovetail.server.limits", "if values > MAX_VALUES:", "if False:"),
+)
 @pytest.mark.parametrize("some", [b"1,", b"[[", b'{"'])
 def test_too_many_values_are_refused_before_they_are_decoded(some: bytes) -> None:
     """Nothing is decoded, or what is refused would be that this is no JSON; the event loop runs between the parts."""

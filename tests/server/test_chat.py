@@ -252,6 +252,16 @@ def test_a_call_can_be_forced(client: openai.OpenAI, stream: bool, named: bool) 
         ask(client, tools=tools, tool_choice={"type": "function", "function": {"name": "x"}})
 
 
+@pytest.mark.defends(
+    "templates from clients",
+    "arguments of templates are let through only if they are known",
+    without=("dovetail.server.ask", "if name not in TEMPLATE_VARIABLES:", "if False:"),
+)
+@pytest.mark.defends(
+    "templates from clients",
+    "a template in a request is refused",
+    without=("dovetail.server.openai.asking", '    "chat_template": (),\n', ""),
+)
 @pytest.mark.parametrize(
     ("options", "param"),
     [

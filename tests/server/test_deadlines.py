@@ -37,6 +37,15 @@ def settle(server: Any) -> None:
     assert server.metric("kv_cache_usage_perc") == 0
 
 
+@pytest.mark.defends(
+    "overload",
+    "a request has a time, its own or the server's, and holds nothing when it is up",
+    without=(
+        "dovetail.server.life",
+        "self._expiry = self._loop.call_at(at, self._expire, replies)",
+        "pass",
+    ),
+)
 @pytest.mark.parametrize("fields", [{}, {"n": 3}])
 def test_a_request_that_takes_too_long_is_answered_504(long: Any, fields: dict[str, Any]) -> None:
     body = json.dumps({**ENDLESS, **fields, "timeout": SHORT_S}).encode()
@@ -74,6 +83,15 @@ def test_a_stream_that_takes_too_long_ends_with_an_error(long: Any, fields: dict
     settle(long)
 
 
+@pytest.mark.defends(
+    "overload",
+    "a request has a time, its own or the server's, and holds nothing when it is up",
+    without=(
+        "dovetail.server.life",
+        "self._expiry = self._loop.call_at(at, self._expire, replies)",
+        "pass",
+    ),
+)
 def test_time_in_the_queue_counts(narrow: Any) -> None:
     held = begin(narrow, stream=True)
     try:
@@ -127,6 +145,11 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.defends(
+    "overload",
+    "a request has a time, its own or the server's, and holds nothing when it is up",
+    without=("dovetail.server.gate", "life = Life(self._timeout_s)", "life = Life()"),
+)
 @pytest.mark.parametrize("path", ASKED)
 def test_the_server_s_limit_holds_in_every_dialect(limited: Any, path: str) -> None:
     status, answer = limited.post(path, {**ASKED[path], "stream": False})

@@ -235,6 +235,11 @@ def test_hostile_grammars_harm_nobody(server):
     assert server.post("/v1/completions", {"prompt": "x", "max_tokens": 1})[0] == 200
 
 
+@pytest.mark.defends(
+    "costly grammars",
+    "the process that checks grammars may die: it is started again, and nobody else notices",
+    without=("dovetail.structured.check", "for _ in range(2):", "for _ in range(1):"),
+)
 def test_a_checker_that_dies_is_replaced(server):
     """As after a grammar that takes all the memory there is."""
     chat(server, guided_regex="first", max_tokens=5)
@@ -251,6 +256,15 @@ def test_a_checker_may_be_started_before_it_is_needed(server):
     assert process is not None and check._process is process
 
 
+@pytest.mark.defends(
+    "costly grammars",
+    "a grammar is compiled in a process of its own first, with limits on time and memory",
+    without=(
+        "dovetail.structured.check",
+        "if left <= 0 or not select.select([self._popen.stdout], [], [], left)[0]:",
+        "if False:",
+    ),
+)
 def test_a_grammar_that_takes_too_long_is_refused(server):
     """And the next one is compiled as if nothing had been."""
     check = GrammarCheck(server.served.text.tokenizer.backend, 512, timeout_s=0.0)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from dovetail.request import FinishReason, Output
 from dovetail.sampling import SamplingParams
 from dovetail.server.generation import MAX_UNREAD, Generation
@@ -82,6 +83,11 @@ def test_an_answer_in_a_chat_begins_with_its_word() -> None:
     assert text_of() == "time once"
 
 
+@pytest.mark.defends(
+    "a client leaves",
+    "what a client has not read of several replies is bounded",
+    without=("dovetail.server.generation", "asyncio.Queue(MAX_UNREAD)", "asyncio.Queue()"),
+)
 def test_what_is_not_read_is_not_taken() -> None:
     async def run() -> int:
         engine = Scripted(["▁time"] * 1000)

@@ -104,6 +104,15 @@ def logged(
     server.process.stdout.close()
 
 
+@pytest.mark.defends(
+    "logs",
+    "prompts, replies, keys and query strings are not logged",
+    without=(
+        "dovetail.server.journal",
+        'path=scope["path"],',
+        'path=scope["path"] + "?" + scope["query_string"].decode(),',
+    ),
+)
 def test_logs_hold_no_prompt_no_key_and_no_line_of_a_client(logged: tuple[Logged, str]) -> None:
     server, form = logged
     statuses = {server.ask("GET", "/v1/models/%0A2026-01-01%20forged%1b%5b2J%e2%80%a8?key=" + KEY)}
@@ -143,6 +152,11 @@ def record_of(error: Exception, message: str, *arguments: object) -> logging.Log
     )
 
 
+@pytest.mark.defends(
+    "logs",
+    "control characters are written out, so that no text makes a line",
+    without=("dovetail.logs", r'"[\x00-\x1f', r'"[\x00-\x09\x0b-\x1f'),
+)
 @given(st.text(max_size=50), st.text(max_size=50))
 def test_no_text_makes_a_second_line(text: str, value: str) -> None:
     record = record_of(EngineStopped(text), "said=%s", text)
@@ -155,6 +169,11 @@ def test_no_text_makes_a_second_line(text: str, value: str) -> None:
     assert line.isascii() and line.isprintable() and json.loads(line)["path"] == value
 
 
+@pytest.mark.defends(
+    "logs",
+    "of an unforeseen error the kind and the places are logged, not its words",
+    without=("dovetail.logs", "and not isinstance(error, RequestError)", ""),
+)
 def test_errors_are_told_without_what_a_client_sent() -> None:
     def chain() -> Exception:
         try:

@@ -35,6 +35,11 @@ def answer_to(server: Any, data: bytes) -> bytes:
         return b"".join(got)
 
 
+@pytest.mark.defends(
+    "bodies and slow clients",
+    "heads are bounded in lines and bytes",
+    without=("dovetail.server.protocol", "if len(self.headers) >= MAX_HEADERS:", "if False:"),
+)
 @pytest.mark.parametrize(
     "head",
     [
@@ -73,6 +78,15 @@ def test_bodies_in_small_chunks_are_read(server: Any) -> None:
     assert answer_to(server, head + chunks).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.defends(
+    "bodies and slow clients",
+    "a connection on which no head arrives is closed",
+    without=(
+        "dovetail.server.protocol",
+        "self._timer = self.loop.call_later(self.head_timeout_s, self.transport.close)",
+        "self._timer = self.loop.call_later(3600, self.transport.close)",
+    ),
+)
 @pytest.mark.parametrize("start", [b"", b"GET /hea", START + b"a: b\r\n"])
 def test_a_connection_without_a_request_is_closed(hasty: Any, start: bytes) -> None:
     assert answer_to(hasty, start) == b""

@@ -82,6 +82,15 @@ def test_metrics_are_the_sums_of_usage(server: Any) -> None:
     assert server.metric("engine_generation_tokens_total") >= server.metric(names[2])
 
 
+@pytest.mark.defends(
+    "access without a key",
+    "where there are keys every route needs one, but for /health",
+    without=(
+        "dovetail.server.gate",
+        "if not self._access.keys:",
+        'if not self._access.keys or path == "/metrics":',
+    ),
+)
 @pytest.mark.parametrize("key", [None, "", "wrong", "secret-kex", "sécret", "x" * 10_000])
 def test_every_route_but_health_needs_a_key(locked: Any, key: str | None) -> None:
     headers = {"content-type": "application/json"}
@@ -114,6 +123,15 @@ def test_request_ids(server: Any) -> None:
     assert len(long[1]["x-request-id"]) < 100
 
 
+@pytest.mark.defends(
+    "a signal to stop",
+    "new requests are answered 503 with a time to come back, and /ready says so",
+    without=(
+        "dovetail.server.gate",
+        'if self.draining and scope["method"] == "POST":',
+        "if False:",
+    ),
+)
 def test_a_draining_server_takes_no_new_requests(server: Any) -> None:
     server.gate.draining = True
     try:
@@ -136,6 +154,15 @@ def begin(server: Any, **fields: Any) -> socket.socket:
     return connection
 
 
+@pytest.mark.defends(
+    "a client leaves",
+    "its request ends within a step, streamed or not, and its blocks are free",
+    without=(
+        "dovetail.server.life",
+        "            self._replies.leave()\n        elif",
+        "            pass\n        elif",
+    ),
+)
 @pytest.mark.parametrize("fields", [{"stream": True}, {"stream": True, "n": 3}, {}, {"n": 2}])
 def test_a_client_that_leaves_frees_its_request(long: Any, fields: dict[str, Any]) -> None:
     ended = long.metric("request_success_total", finished_reason="cancelled")
@@ -194,6 +221,11 @@ def test_many_at_once_get_what_they_get_alone(server: Any) -> None:
     assert together == alone
 
 
+@pytest.mark.defends(
+    "overload",
+    "the queue is bounded in requests: who finds it full is answered 429 with a time to come back",
+    without=("dovetail.engine.queueing", "if self._open >= self._places:", "if False:"),
+)
 def test_a_full_queue_is_told_with_a_time_to_come_back(narrow: Any) -> None:
     held = [begin(narrow, stream=True), begin(narrow, stream=True)]
     try:

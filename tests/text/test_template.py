@@ -67,6 +67,15 @@ def test_a_template_that_does_not_compile_is_a_bad_checkpoint() -> None:
         ChatTemplate("{% for %}")
 
 
+@pytest.mark.defends(
+    "code in checkpoints",
+    "chat templates run in an immutable sandbox",
+    without=(
+        "dovetail.text.sandbox",
+        "class ChatEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):",
+        "class ChatEnvironment(jinja2.Environment):",
+    ),
+)
 @pytest.mark.parametrize(
     "source",
     [
@@ -95,3 +104,25 @@ def test_a_template_that_does_not_compile_is_a_bad_checkpoint() -> None:
 def test_harm_is_refused(source: str) -> None:
     with pytest.raises(RequestError, match="chat template"):
         render(source)
+
+
+@pytest.mark.defends(
+    "code in checkpoints",
+    "a template has so much time",
+    without=("dovetail.text.sandbox", "if time.monotonic() > self.deadline:", "if False:"),
+)
+def test_a_template_that_takes_too_long_is_stopped() -> None:
+    source = "{% for i in range(600) %}{% for j in range(600) %}{% endfor %}{% endfor %}"
+    with pytest.raises(RequestError, match="ran for more than"):
+        ChatTemplate(source, time_limit_s=0.02).render(HELLO)
+
+
+@pytest.mark.defends(
+    "code in checkpoints",
+    "a template writes so much and no more",
+    without=("dovetail.text.template", "if size > MAX_CHARACTERS:", "if False:"),
+)
+def test_a_template_that_writes_too_much_is_stopped() -> None:
+    source = "{% for i in range(2000) %}{{ 'x' * 10000 }}{% endfor %}"
+    with pytest.raises(RequestError, match="longer than 16777216 characters"):
+        ChatTemplate(source).render(HELLO)

@@ -36,6 +36,15 @@ def same(left: Record | None, right: Record) -> bool:
     )
 
 
+@pytest.mark.defends(
+    "cache directories",
+    "directories are 0700 and files 0600",
+    without=(
+        "dovetail.tiers.disk",
+        "path.parent.mkdir(mode=0o700, exist_ok=True)",
+        "path.parent.mkdir(exist_ok=True)",
+    ),
+)
 def test_what_is_written_is_read_by_this_engine_and_the_next(tmp_path):
     records = [record_of(number) for number in range(20)]
     tier = open_disk(tmp_path / "kv", ROOM, WIDTH)
@@ -50,6 +59,15 @@ def test_what_is_written_is_read_by_this_engine_and_the_next(tmp_path):
     assert modes == {0o700}
 
 
+@pytest.mark.defends(
+    "cache directories",
+    "a file is believed only if its checksum is right",
+    without=(
+        "dovetail.tiers.block_file",
+        "if _checksum(name, parent, (view[_HEAD.size :],)) != checksum:",
+        "if False:",
+    ),
+)
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_never_read(tmp_path_factory, data):
@@ -73,6 +91,18 @@ def test_a_damaged_file_is_never_read(tmp_path_factory, data):
     tier.close()
 
 
+@pytest.mark.defends(
+    "cache directories",
+    "a file says what it holds, and its checksum covers that",
+    without=[
+        ("dovetail.tiers.block_file", "if found != name:", "if False:"),
+        (
+            "dovetail.tiers.block_file",
+            "hashlib.blake2b(key=name + parent, digest_size=16)",
+            "hashlib.blake2b(digest_size=16)",
+        ),
+    ],
+)
 def test_a_file_under_another_name_is_not_that_block(tmp_path):
     tier, one, other = open_disk(tmp_path, ROOM, WIDTH), record_of(1), record_of(2)
     tier.write(one)
@@ -81,6 +111,15 @@ def test_a_file_under_another_name_is_not_that_block(tmp_path):
     assert tier.read(other.name) is None and tier.read(one.name) is None
 
 
+@pytest.mark.defends(
+    "the disk is full or lies",
+    "files have a size together, and the least recently used make room",
+    without=(
+        "dovetail.tiers.disk",
+        "while self.used + size > self.capacity and self._sizes:",
+        "while False:",
+    ),
+)
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1 << 32))
 def test_it_never_holds_more_than_its_size_and_keeps_what_was_used_last(tmp_path_factory, seed):
@@ -107,6 +146,15 @@ def test_it_never_holds_more_than_its_size_and_keeps_what_was_used_last(tmp_path
     tier.close()
 
 
+@pytest.mark.defends(
+    "cache directories",
+    "a directory that is another's or open to others is not used",
+    without=(
+        "dovetail.tiers.disk",
+        "if facts.st_uid != os.geteuid() or stat.S_IMODE(facts.st_mode) & 0o077:",
+        "if False:",
+    ),
+)
 def test_one_engine_at_a_time_and_no_one_else(tmp_path):
     first = open_disk(tmp_path / "kv", ROOM, WIDTH)
     with pytest.raises(ConfigError, match="another engine uses"):
@@ -121,6 +169,15 @@ def test_one_engine_at_a_time_and_no_one_else(tmp_path):
         open_disk(tmp_path / "file", ROOM, WIDTH)
 
 
+@pytest.mark.defends(
+    "the disk is full or lies",
+    "a write that fails leaves nothing behind, and the disk is left alone for a while",
+    without=(
+        "dovetail.tiers.disk",
+        "            with contextlib.suppress(OSError):\n                new.unlink(missing_ok=True)\n            self._failed",
+        "            self._failed",
+    ),
+)
 def test_a_write_that_fails_leaves_nothing_and_is_not_tried_again_at_once(tmp_path):
     tier, records = open_disk(tmp_path, ROOM, WIDTH), [record_of(number) for number in range(3)]
     tier.write(records[0])
@@ -137,6 +194,11 @@ def test_a_write_that_fails_leaves_nothing_and_is_not_tried_again_at_once(tmp_pa
     assert same(tier.read(records[0].name), records[0])
 
 
+@pytest.mark.defends(
+    "cache directories",
+    "files get their names when they are whole; what was left in the making is taken away",
+    without=("dovetail.tiers.disk", 'if entry.name.startswith("."):', "if False:"),
+)
 def test_files_that_an_engine_left_half_written_and_strangers_are_left_out(tmp_path):
     tier, record = open_disk(tmp_path, ROOM, WIDTH), record_of(1)
     tier.write(record)

@@ -57,6 +57,11 @@ def test_missing_config(directory):
     assert f"{directory.path / 'config.json'} is missing" in refuse(directory.path)
 
 
+@pytest.mark.defends(
+    "hostile checkpoint files",
+    "JSON is bounded in bytes and depth",
+    without=("dovetail.weights.json_file", "if _deeper_than(value, MAX_DEPTH):", "if False:"),
+)
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer_config.json"])
 @pytest.mark.parametrize(
     ("content", "message"),
@@ -81,6 +86,11 @@ def test_damaged_json_is_named(directory, name, content, message):
     assert message in text
 
 
+@pytest.mark.defends(
+    "hostile checkpoint files",
+    "JSON is bounded in bytes and depth",
+    without=("dovetail.weights.json_file", "if len(data) > max_bytes:", "if False:"),
+)
 def test_json_of_any_size_is_not_read(directory):
     with (directory.path / "config.json").open("wb") as file:
         file.truncate(1 << 40)  # sparse: nothing on the disk
@@ -92,6 +102,15 @@ def test_json_that_is_a_directory(directory):
     assert "generation_config.json cannot be read: Is a directory" in refuse(directory.path)
 
 
+@pytest.mark.defends(
+    "code in checkpoints",
+    "weights are read from safetensors alone; pickles are refused by name",
+    without=(
+        "dovetail.weights.checkpoint",
+        '(("*.bin", "pickle"), ("*.pt", "pickle"), ("*.pth", "pickle"))',
+        "()",
+    ),
+)
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth"])
 def test_pickles_are_refused(directory, name):
     (directory.path / "model.safetensors").rename(directory.path / name)

@@ -126,6 +126,15 @@ def test_hub_that_is_not_there(hub, tmp_path):
     assert "give a local directory" in text
 
 
+@pytest.mark.defends(
+    "code in checkpoints",
+    "neither code nor pickles are downloaded",
+    without=(
+        "dovetail.weights.hub",
+        'ALLOW = ["*.safetensors", "*.json", "*.jinja", "tokenizer*"]',
+        'ALLOW = ["*"]',
+    ),
+)
 def test_model_is_fetched_without_code_pickles_and_other_formats(hub, tmp_path, directory):
     hub.files = {path.name: path.read_bytes() for path in directory.path.iterdir()}
     wanted = ["org/name", *sorted([*hub.files, "chat_template.jinja"])]

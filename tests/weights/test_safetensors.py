@@ -142,6 +142,15 @@ BROKEN = {
 }
 
 
+@pytest.mark.defends(
+    "hostile checkpoint files",
+    "a header's lengths and offsets are checked against the file before anything is mapped",
+    without=(
+        "dovetail.weights.safetensors",
+        "if tensor.num_bytes != offsets[1] - offsets[0]:",
+        "if False:",
+    ),
+)
 @pytest.mark.parametrize("name", BROKEN)
 def test_reader_refuses(tmp_path, name):
     content, message = BROKEN[name]
@@ -158,6 +167,15 @@ def test_reader_refuses_what_is_no_regular_file(tmp_path):
         open_tensors(tmp_path)
 
 
+@pytest.mark.defends(
+    "administration and paths",
+    "a shard is a plain file beside its index",
+    without=(
+        "dovetail.weights.safetensors",
+        r'plain = isinstance(shard, str) and shard.isprintable() and not set(shard) & set("/\\:")',
+        "plain = isinstance(shard, str)",
+    ),
+)
 @pytest.mark.parametrize(
     "shard",
     ["../secret.safetensors", "/etc/secret.safetensors", "a/b.safetensors", "..\\x.safetensors"]
@@ -246,6 +264,14 @@ quiet = settings(
 )
 
 
+@pytest.mark.defends(
+    "hostile checkpoint files",
+    "a header's lengths and offsets are checked against the file before anything is mapped",
+    without=[
+        ("dovetail.weights.safetensors", "if stop > size - start:", "if False:"),
+        ("dovetail.weights.safetensors", "if end != size - start:", "if False:"),
+    ],
+)
 @quiet
 @given(cut=st.integers(0, len(VALID)))
 def test_truncation_is_refused(tmp_path, cut):

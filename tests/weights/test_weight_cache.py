@@ -67,6 +67,15 @@ def files(cache: WeightCache) -> list[Path]:
     return sorted(cache.directory.iterdir())
 
 
+@pytest.mark.defends(
+    "cache directories",
+    "directories are 0700 and files 0600",
+    without=(
+        "dovetail.weights.plane_file",
+        "os.open(self._temporary, flags, 0o600)",
+        "os.open(self._temporary, flags, 0o644)",
+    ),
+)
 def test_a_second_start_maps_what_the_first_has_quantised(model, cache, monkeypatch):
     plain = read(model, None)
     first = read(model, cache)
@@ -89,6 +98,11 @@ def test_planes_lie_where_kernels_can_read_them_and_the_package_reads_the_file(m
     assert all(place.offset % 64 == 0 for place in layout.places.values())
 
 
+@pytest.mark.defends(
+    "cache directories",
+    "a file is believed only if its checksum is right",
+    without=("dovetail.weights.plane_file", "if not good:", "if False:"),
+)
 @pytest.mark.parametrize("harm", ["flip", "zero", "swap", "cut", "grow", "empty", "header", "sums"])
 def test_damage_is_noticed_told_once_and_mended(model, cache, caplog, harm):
     plain = read(model, cache)
@@ -137,6 +151,15 @@ def test_what_was_written_just_now_is_not_kept(model, cache, monkeypatch):
     assert not cache.directory.exists()
 
 
+@pytest.mark.defends(
+    "the disk is full or lies",
+    "a start goes on without what it could not keep",
+    without=(
+        "dovetail.weights.quantised",
+        '        except OSError as error:\n            log.warning("the weight cache',
+        '        except ZeroDivisionError as error:\n            log.warning("the weight cache',
+    ),
+)
 def test_a_full_disk_harms_no_start(model, cache, monkeypatch, caplog):
     plain = read(model, None)
     real = os.pwrite
@@ -184,6 +207,15 @@ def test_a_hit_is_a_use(model, cache):
     assert own.stat().st_mtime > 1e9
 
 
+@pytest.mark.defends(
+    "cache directories",
+    "a directory that is another's or open to others is not used",
+    without=(
+        "dovetail.weights.weight_cache",
+        "if facts.st_uid != os.geteuid() or stat.S_IMODE(facts.st_mode) & 0o022:",
+        "if False:",
+    ),
+)
 @pytest.mark.parametrize("mode", [0o777, 0o720])
 def test_a_directory_that_others_may_write_is_not_trusted(model, cache, caplog, mode):
     cache.directory.mkdir()
