@@ -15,19 +15,19 @@ MOST = 90
 HEAD = """\
 # What goes wrong, and what holds
 
-The kinds of faults that have harmed servers of language models, what this one does about each, and the tests that show
-it. Made by `python ci/robustness/table.py --write` from the markers of the tests (`ci/robustness/markers.py`); a test fails when
-the page is not what the markers say, and when a kind has no test.
+The kinds of faults that have harmed servers of language models, what this one does about each, and the tests that show it.
+Made by `python ci/robustness/table.py --write` from the markers of the tests (`ci/robustness/markers.py`); a test fails when the page
+is not what the markers say, and when a kind has no test.
 
-Each test is also run with its defence taken away, and has to fail then: `ci/robustness` puts an edit into a module as
-it is imported, in all processes that the test starts. The last table has the edits.
+Each test is also run with its defence taken away, and has to fail then, or not to end within a minute: `ci/robustness` puts an edit into
+a module as it is imported, in all processes that the test starts. The last table has the edits.
 
 ```sh
 python ci/robustness/table.py --without --quick
 ```
 
-runs this for {quick} of the {rows} markers, without `--quick` for all ({tests} tests), which takes half an hour; with
-`--write` the days are put into the last table.
+runs this for {quick} of the {rows} markers, and without `--quick` for all ({tests} tests), which takes half an hour; with `--write` the
+days are put into the last table.
 """
 ROW = re.compile(r"^\| (`\S+`) \| (.*) \| ([\d-]{10}) \|$", re.M)
 

@@ -18,9 +18,9 @@ from markers import ROOT, Defence, Edit
 
 EDITS = Path(__file__).parent / "edits"
 LIMIT_S = 60
-"""A test that takes longer without its defence is taken to wait for it for ever, and so to have noticed."""
-FAILS, WAITS = "failure", "waits for ever"
-NOTICED = {FAILS: "fails without it", WAITS: "waits for ever without it"}
+"""A test that takes longer without its defence is taken to wait for it, and so to have noticed."""
+FAILS, WAITS = "failure", "does not end"
+NOTICED = {FAILS: "fails without it", WAITS: "does not end without it"}
 BARE = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 """Plugins take longer to import than most tests to run."""
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header")
