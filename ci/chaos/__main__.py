@@ -42,7 +42,7 @@ def arguments() -> argparse.Namespace:
 
 
 async def episodes(given: argparse.Namespace, seed: int) -> Report:
-    """One after another until the time is up."""
+    """One after another until the time is up; what the machine stood still does not count."""
     kinds = (given.platform or "null,fault,cpu").split(",")
     total, ends, number = Report(), time.monotonic() + 60 * given.minutes, 0
     while number < given.episodes if given.episodes else time.monotonic() < ends:
@@ -61,10 +61,14 @@ async def episodes(given: argparse.Namespace, seed: int) -> Report:
             print(f"  WRONG {text}")
         sys.stdout.flush()
         total.add(report)
+        ends += report.paused_s
         number += 1
     print(
-        f"{number} episodes, {dict(total.kinds)}, {total.tokens} tokens, {len(total.wrong)} violations"
+        f"{number} episodes, {dict(total.kinds)}, {dict(total.misfortunes)}, {total.tokens} tokens"
     )
+    if total.pauses:
+        print(f"the machine stood still {total.pauses} times, {total.paused_s:.0f} s in all")
+    print(f"{len(total.wrong)} violations")
     return total
 
 
@@ -72,7 +76,8 @@ async def kills(given: argparse.Namespace, seed: int) -> list[str]:
     """The second form."""
     found = await kill_engines(given.kills, seed, given.platform or "null")
     print(
-        f"{given.kills} kills, {len(found.told_s)} streams ended by them; first start {found.start_s:.2f} s"
+        f"{given.kills} kills, {len(found.told_s)} streams ended by them, {found.again} repeated after a pause of the "
+        f"machine; first start {found.start_s:.2f} s"
     )
     print(
         f"clients knew after {max(found.told_s):.3f} s at most, the service was back after {max(found.back_s):.2f} s at most"

@@ -107,6 +107,8 @@ class Report:
     kinds: Counter[str] = field(default_factory=Counter)
     misfortunes: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
+    pauses: int = 0
+    paused_s: float = 0.0
     growth_bytes: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -115,6 +117,8 @@ class Report:
         self.kinds += other.kinds
         self.misfortunes += other.misfortunes
         self.tokens += other.tokens
+        self.pauses += other.pauses
+        self.paused_s += other.paused_s
         self.growth_bytes = max(self.growth_bytes, other.growth_bytes)
         self.wrong += other.wrong
 
@@ -135,6 +139,12 @@ class Episode:
 
     async def run(self) -> None:
         """All waves; then the end, and what is left behind."""
+        async with self._server.pauses.watched():
+            await self._run()
+        self.report.pauses = len(self._server.pauses)
+        self.report.paused_s = self._server.pauses.seconds
+
+    async def _run(self) -> None:
         await self._server.start()
         try:
             for number in range(self.plan.waves):

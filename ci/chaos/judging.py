@@ -33,7 +33,9 @@ def faults_of(outcome: Outcome, facts: Facts, server: Server, *, faulty: bool) -
     """
     wrong = list(outcome.wrong)
     excused = faulty or server.excuses(outcome.started, outcome.ended)
-    if outcome.kind == "hangs":
+    if outcome.kind != "complete" and server.paused(outcome.started, outcome.ended):
+        pass  # the limits of the server and of this client ran out while nobody could do anything
+    elif outcome.kind == "hangs":
         wrong.append("it did not end")
     elif outcome.kind == "broken" and not server.excuses(
         outcome.started, outcome.ended, broken=True

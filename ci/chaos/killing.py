@@ -22,9 +22,13 @@ CONTEXT = 512
 
 @dataclass(slots=True)
 class Kills:
-    """Seconds: of each client until its error, of each kill until the service was back, of the first start."""
+    """Seconds: of each client until its error, of each kill until the service was back, of the first start.
+
+    again  kills that were repeated, because the machine stood still meanwhile
+    """
 
     start_s: float = 0.0
+    again: int = 0
     told_s: list[float] = field(default_factory=list)
     back_s: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -36,11 +40,12 @@ async def kill_engines(count: int, seed: int, platform: str) -> Kills:
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         flags = ["--platform", platform, "--max-model-len", str(CONTEXT), "--log-level", "warning"]
         server = Server(Path(folder), MODEL, flags)
-        found.start_s = await server.start()
-        grounds = Grounds()
-        for _ in range(count):
-            await _kill_once(rng, facts, server, found)
-            found.wrong += await grounds.leaks(server)
+        async with server.pauses.watched():
+            found.start_s = await server.start()
+            grounds = Grounds()
+            while len(found.back_s) < count:
+                await _kill_once(rng, facts, server, found)
+                found.wrong += await grounds.leaks(server)
         if await server.end() != 0:
             found.wrong.append("the server did not end well")
         found.wrong += [f"process {pid} was left" for pid in await server.orphans()]
@@ -66,15 +71,18 @@ async def _kill_once(rng: random.Random, facts: Facts, server: Server, found: Ki
         server.kill_engine()
         killed.set()
         outcomes = await asyncio.gather(*asked)
-        found.back_s.append(await server.recovered() - at)
+        back_s = await server.recovered() - at
         outcomes.append(await ask(client, _stream(rng, facts, 16)))
         if outcomes[-1].kind != "complete":
             found.wrong.append(f"after the restart: {outcomes[-1].error}")
         found.wrong += (await settled(client))[1]
     for outcome in outcomes:
         found.wrong += faults_of(outcome, facts, server, faulty=False)
-        if outcome.kind == "error":
-            found.told_s.append(outcome.ended - at)
+    if server.paused(at, time.monotonic()):
+        found.again += 1
+        return
+    found.back_s.append(back_s)
+    found.told_s += [outcome.ended - at for outcome in outcomes if outcome.kind == "error"]
 
 
 def _stream(rng: random.Random, facts: Facts, tokens: int) -> Asked:

@@ -13,8 +13,11 @@ import time
 from pathlib import Path
 
 import httpx
+from pausing import Pauses
 
-START_S = 120.0
+START_S = 600.0
+RECOVERY_S = 15.0
+"""After a pause: until an engine that was thought to hang has been replaced."""
 READY = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 
@@ -25,6 +28,7 @@ class Server:
     down    [from, to] on time.monotonic(): when requests may fail, because the engine was killed or the server ended
     gone    the same, when connections may fail too, because the server ended
     seen    every process that it has had
+    pauses  of the whole machine; what is late or broken by one is nobody's fault
     """
 
     def __init__(self, folder: Path, model: str, flags: list[str]) -> None:
@@ -33,6 +37,7 @@ class Server:
         self.down: list[list[float]] = []
         self.gone: list[list[float]] = []
         self.seen: set[int] = set()
+        self.pauses = Pauses()
         self._command = [sys.executable, "-m", "dovetail.cli.main", "serve", model, *flags]
         self._port = 0
         self._process: subprocess.Popen[str] | None = None
@@ -128,6 +133,10 @@ class Server:
         """Whether a request of that time may have failed, or its connection."""
         times = self.gone if broken else self.down
         return any(start <= ended and began <= end for start, end in times)
+
+    def paused(self, began: float, ended: float) -> bool:
+        """Whether the machine stood still in that time, or so shortly before it that engines are still restarted for it."""
+        return self.pauses.touch(began - RECOVERY_S, ended)
 
     async def orphans(self) -> list[int]:
         """Processes of it that are still there, some time after it has ended."""
