@@ -12,6 +12,7 @@ import llguidance
 import tokenizers
 
 from dovetail.errors import InvalidParameter
+from dovetail.tokens import read_tokenizer
 
 from .grammar import Grammar
 from .literals import literals
@@ -59,8 +60,8 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path, size: int) -> Vocabulary:
-        """From tokenizer.json."""
-        return cls(tokenizers.Tokenizer.from_file(str(path)), size)
+        """From tokenizer.json. Raises CheckpointError."""
+        return cls(read_tokenizer(path).backend(), size)
 
     def matcher(self, grammar: Grammar) -> llguidance.LLMatcher:
         """A matcher at the start of a grammar; compiled, or a copy of one that was. Raises InvalidParameter."""

@@ -6,14 +6,13 @@ A grammar may be written to exhaust time, memory or the stack; here it takes not
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import threading
-from typing import Any
 
 import tokenizers
 
+from dovetail.child import answer, limit_memory
 from dovetail.errors import InvalidParameter
 
 from .grammar import Grammar
@@ -34,10 +33,10 @@ def serve() -> None:
     """Answer until stdin ends."""
     first = json.loads(sys.stdin.buffer.readline())
     vocabulary = Vocabulary(tokenizers.Tokenizer.from_str(first["tokenizer"]), first["size"])
-    _limit_memory()
-    _answer({"error": None})
+    limit_memory(MEMORY_BYTES)
+    answer({"error": None})
     for line in sys.stdin.buffer:
-        _answer({"error": _error(vocabulary, Grammar(**json.loads(line)))})
+        answer({"error": _error(vocabulary, Grammar(**json.loads(line)))})
 
 
 def _error(vocabulary: Vocabulary, grammar: Grammar) -> str | None:
@@ -46,21 +45,6 @@ def _error(vocabulary: Vocabulary, grammar: Grammar) -> str | None:
     except InvalidParameter as error:
         return str(error)
     return None
-
-
-def _limit_memory() -> None:
-    """What is there now and MEMORY_BYTES more, where the system can say so."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        with open("/proc/self/statm") as statm:
-            now = int(statm.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY_BYTES, now + MEMORY_BYTES))
-
-
-def _answer(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

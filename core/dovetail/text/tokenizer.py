@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tokenizers
 
 from dovetail.errors import CheckpointError, InvalidParameter
+from dovetail.tokens import Apart, failed, ids_of, read_tokenizer
 
 from .decoding import ByteDecoder, IncrementalDecoder, WindowDecoder
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
 _FALLBACK_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 MAX_REMEMBERED_PIECES = 1 << 20
+MAX_TOKEN_BYTES = 8192
+MAX_PIECE_BYTES = 512
+"""Of a vocabulary in which every beginning of a token is looked up at every character."""
 
 
 class Tokenizer:
@@ -32,11 +37,17 @@ class Tokenizer:
     """
 
     def __init__(
-        self, backend: tokenizers.Tokenizer, config: Mapping[str, Any] | None = None
+        self,
+        backend: tokenizers.Tokenizer,
+        config: Mapping[str, Any] | None = None,
+        *,
+        apart: Apart | None = None,
     ) -> None:
+        """Apart: the same, in a process of its own, where texts are turned into ids there."""
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
+        self._apart = apart
         self.special = _special_texts(config or {})
         added = backend.get_added_tokens_decoder()
         self.special_ids = frozenset(i for i, token in added.items() if token.special)
@@ -59,17 +70,34 @@ class Tokenizer:
             raise CheckpointError(
                 f"{where} is missing; text cannot be turned into tokens without it"
             )
-        try:
-            backend = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the package raises bare Exception
-            raise CheckpointError(f"{path} is not a tokenizer this can read: {error}") from error
-        tokenizer = cls(backend, config)
-        if not 0 < tokenizer.vocab_size <= vocab_size:
+        file = read_tokenizer(path)
+        apart = Apart(file) if file.patterns else None
+        tokenizer = cls(file.backend(), config, apart=apart)
+        tokenizer._check(path, vocab_size)
+        return tokenizer
+
+    def _check(self, path: Path, vocab_size: int) -> None:
+        """Raise CheckpointError if it does not fit the model, or its tokens are longer than can be searched for."""
+        if not 0 < self.vocab_size <= vocab_size:
             raise CheckpointError(
-                f"{path} has ids up to {tokenizer.vocab_size - 1}, but the model has {vocab_size} "
+                f"{path} has ids up to {self.vocab_size - 1}, but the model has {vocab_size} "
                 "(vocab_size in config.json); the tokenizer belongs to another model"
             )
-        return tokenizer
+        unigram = type(self._backend.model).__name__ == "Unigram"
+        most = MAX_PIECE_BYTES if unigram else MAX_TOKEN_BYTES
+        if self.longest > most:
+            raise CheckpointError(
+                f"{path} has a token of {self.longest} bytes; at most {most} are read"
+            )
+        try:
+            around = self.encode("")
+        except InvalidParameter as error:
+            raise CheckpointError(f"{path} cannot be used: {error}") from None
+        if any(token >= vocab_size for token in around):
+            raise CheckpointError(
+                f"{path}: post_processor adds the id {max(around)}, but the model has {vocab_size} "
+                "(vocab_size in config.json)"
+            )
 
     @property
     def backend(self) -> tokenizers.Tokenizer:
@@ -77,14 +105,13 @@ class Tokenizer:
         return self._backend
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Ids of a text. Special tokens written in the text become their ids."""
-        try:  # unlike encode(), a batch lets other threads of Python run
+        """Ids of a text. Special tokens written in the text become their ids. Raises InvalidParameter."""
+        with _told("the text cannot be tokenized"):
+            if self._apart is not None:
+                return self._apart.ids([text], special=add_special_tokens)[0]
+            # unlike encode(), a batch lets other threads of Python run
             batch = self._backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
             ids: list[int] = batch[0].ids
-        except (UnicodeEncodeError, TypeError):  # how it refuses depends on its version
-            raise InvalidParameter(
-                "the text holds a lone surrogate (half of an escaped UTF-16 pair), which is no character"
-            ) from None
         return ids
 
     def encode_parts(
@@ -94,24 +121,15 @@ class Tokenizer:
 
         most  tokens to keep, special ones included; the longer of two texts loses first, at its end
         """
-        try:
-            parts = self._backend.encode_batch(list(texts), add_special_tokens=False)
-        except (UnicodeEncodeError, TypeError):
-            raise InvalidParameter(
-                "the text holds a lone surrogate (half of an escaped UTF-16 pair), which is no character"
-            ) from None
-        if most is not None:
-            special = self._backend.num_special_tokens_to_add(len(parts) > 1)
-            room = max(0, most - special * add_special_tokens)
-            for part, length in zip(parts, _shares([len(p.ids) for p in parts], room), strict=True):
-                part.truncate(length)
-        pair = parts[1] if len(parts) > 1 else None
-        whole = self._backend.post_process(parts[0], pair, add_special_tokens)
-        return whole.ids, whole.type_ids
+        with _told("the text cannot be tokenized"):
+            if self._apart is not None:
+                return self._apart.ids(texts, special=add_special_tokens, most=most)
+            return ids_of(self._backend, texts, special=add_special_tokens, most=most)
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of ids as a whole; bytes that are not UTF-8 become U+FFFD."""
-        text: str = self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        with _told("the tokens have no text"):
+            text: str = self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
 
     def decoder(
@@ -180,6 +198,24 @@ class Tokenizer:
         return name.replace("▁", " ").encode()
 
 
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Raise InvalidParameter where the library fails."""
+    try:
+        yield
+    except InvalidParameter:
+        raise
+    except (UnicodeEncodeError, TypeError):  # how it refuses depends on its version
+        raise InvalidParameter(
+            "the text holds a lone surrogate (half of an escaped UTF-16 pair), which is no character"
+        ) from None
+    except BaseException as error:
+        if not failed(error):
+            raise
+        why = " ".join(str(error).split())[:300]
+        raise InvalidParameter(f"{what}: the model's tokenizer fails: {why}") from None
+
+
 def _special_texts(config: Mapping[str, Any]) -> dict[str, str]:
     texts = {}
     for name in SPECIAL_NAMES:
@@ -204,14 +240,3 @@ def _byte_of_char() -> dict[str, int]:
 
 
 BYTE_OF = _byte_of_char()
-
-
-def _shares(lengths: Sequence[int], room: int) -> list[int]:
-    """Lengths cut to a sum of `room`, from the longest down."""
-    if sum(lengths) <= room or len(lengths) == 1:
-        return [min(length, room) for length in lengths]
-    first, second = lengths
-    short = min(first, second, room // 2)
-    if first <= second:
-        return [short, room - short] if first <= room // 2 else [room - room // 2, room // 2]
-    return [room - short, short] if second <= room // 2 else [room - room // 2, room // 2]
