@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from dovetail.errors import InvalidParameter, PromptTooLong, RequestError
+from dovetail.errors import CheckpointError, InvalidParameter, PromptTooLong, RequestError
 from dovetail.request import Request
 from dovetail.sampling import SamplingParams
 
@@ -81,7 +81,7 @@ class TextModel:
             files.tokenizer_file, files.tokenizer_config, vocab_size=vocab_size
         )
         source = files.chat_template
-        template = ChatTemplate(source, tokenizer.special) if source is not None else None
+        template = _template(source, tokenizer, files) if source is not None else None
         return cls(
             name=files.name,
             tokenizer=tokenizer,
@@ -238,6 +238,17 @@ class TextModel:
                 param="max_tokens",
             )
         return min(asked, left)
+
+
+def _template(source: str, tokenizer: Tokenizer, files: ModelFiles) -> ChatTemplate:
+    """Raises CheckpointError that names the file it is from."""
+    try:
+        return ChatTemplate(source, tokenizer.special)
+    except CheckpointError as error:
+        path = files.tokenizer_file.with_name("chat_template.jinja")
+        if not path.exists():
+            path = path.with_name("tokenizer_config.json")
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def _eos_ids(declared: Sequence[int], tokenizer: Tokenizer) -> frozenset[int]:

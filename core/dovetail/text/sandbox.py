@@ -1,16 +1,17 @@
-"""The Jinja environment chat templates run in: immutable, sandboxed, and bounded in time and output.
+"""The Jinja environment chat templates run in: immutable, sandboxed, and bounded in time, output and memory.
 
 A template comes with a checkpoint, so it is foreign code. Besides Jinja's own sandbox, every loop iteration and every
-macro call counts against a budget of time, and operations that can blow up memory in one go are bounded.
-Known limits: the clock is read between operations, so a single slow filter is not interrupted.
+macro call counts against a budget of time, and whatever makes a value, or takes long over one, goes through bounds.py.
+Known limits: the clock is read between operations, so a single slow filter is not interrupted; values are bounded so that
+none takes more than a few seconds.
 """
 
 from __future__ import annotations
 
 import datetime
+import functools
 import json
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import jinja2
@@ -18,63 +19,80 @@ import jinja2.ext
 import jinja2.sandbox
 from jinja2 import nodes
 
-MAX_CHARACTERS = 16 << 20
-MAX_WIDTH = 1 << 12
-TIME_LIMIT_S = 5.0
-_PADDING = {"center", "ljust", "rjust", "zfill", "expandtabs"}
-_REMOVED_FILTERS = ("center", "format", "urlize", "wordwrap", "xmlattr", "pprint", "random")
+from .bounds import (
+    LimitExceeded,
+    bounded,
+    check_power,
+    check_repetition,
+    check_string_method,
+    indent_of,
+    join,
+    join_filter,
+    joined,
+    plain,
+    round_filter,
+    sum_filter,
+    tick,
+)
 
-
-class LimitExceeded(jinja2.TemplateError):
-    """The template ran too long or made too much."""
+_REMOVED_FILTERS = (
+    *("batch", "center", "filesizeformat", "format", "pprint", "random", "slice", "striptags"),
+    *("urlencode", "urlize", "wordcount", "wordwrap", "xmlattr"),
+)
+_WHOLE = ("dictsort", "groupby", "max", "min", "sort", "string", "tojson", "unique")
+"""Filters that go through all parts of a value, however deep."""
+_COMPARING = (
+    *("==", "!=", "<", "<=", ">", ">=", "in", "eq", "equalto", "ne"),
+    *("ge", "greaterthan", "gt", "le", "lessthan", "lt"),
+)
 
 
 class Refused(jinja2.TemplateError):
     """The template called raise_exception: it does not take these messages."""
 
 
-class Budget:
-    """Time that one rendering may take."""
-
-    __slots__ = ("deadline", "limit_s")
-
-    def __init__(self, limit_s: float) -> None:
-        self.limit_s = limit_s
-        self.deadline = time.monotonic() + limit_s
-
-    def tick(self) -> str:
-        """Called in every loop and macro; renders as nothing."""
-        if time.monotonic() > self.deadline:
-            raise LimitExceeded(f"it ran for more than {self.limit_s:g} s")
-        return ""
-
-
 class ChatEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     """What Hugging Face templates expect, within bounds."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
+    concat = staticmethod(joined)
+    # called by name from what _parse puts into a template; no template can give them another meaning
+    tick = staticmethod(tick)
+    join = staticmethod(join)
+    made = staticmethod(bounded)
+    plain = staticmethod(plain)
 
     def __init__(self) -> None:
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
+            finalize=plain,
             extensions=[_GenerationTag, "jinja2.ext.loopcontrols"],
         )
         for name in _REMOVED_FILTERS:
             self.filters.pop(name, None)
-        self.filters["tojson"] = to_json
-        self.filters["indent"] = _bounded_indent(self.filters["indent"])
+        self.filters |= {
+            "tojson": to_json,
+            "join": join_filter,
+            "sum": sum_filter,
+            "round": round_filter,
+        }
+        self.filters["indent"] = indent_of(self.filters["indent"])
+        self.filters["replace"] = replace
+        self.filters = {k: _bounded_filter(k, made) for k, made in self.filters.items()}
+        compared: dict[str, Any] = {name: self.tests[name] for name in _COMPARING}
+        self.tests |= {name: _bounded_test(made) for name, made in compared.items()}
+        del self.globals["lipsum"]
         self.globals["raise_exception"] = _raise_exception
         self.globals["strftime_now"] = strftime_now
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
-        blocks: list[nodes.For | nodes.Macro] = [*tree.find_all(nodes.For)]
-        blocks += tree.find_all(nodes.Macro)
-        for block in blocks:
-            tick = nodes.Call(nodes.Name("__tick", "load"), [], [], None, None)
-            block.body.insert(0, nodes.ExprStmt(tick, lineno=block.lineno))
-        _bound_concatenation(tree)
+        loops: list[nodes.For | nodes.Macro | nodes.CallBlock] = [*tree.find_all(nodes.For)]
+        loops += [*tree.find_all(nodes.Macro), *tree.find_all(nodes.CallBlock)]
+        for block in loops:
+            block.body.insert(0, nodes.ExprStmt(_called("tick"), lineno=block.lineno))
+        _rewrite(tree)
         return tree
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -94,7 +112,12 @@ class ChatEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def call(__self, __context: Any, __function: Any, *args: Any, **kwargs: Any) -> Any:
         owner = getattr(__function, "__self__", None)
         if isinstance(owner, str | bytes):
-            check_string_method(owner, __function.__name__, (*args, *kwargs.values()))
+            name = __function.__name__
+            check_string_method(owner, name, (*args, *kwargs.values()))
+            if name == "join" and isinstance(owner, str):
+                return join_filter(args[0] if args else (), owner)
+        elif isinstance(owner, list | tuple) and __function.__name__ in ("count", "index"):
+            plain(owner)
         return bounded(super().call(__context, __function, *args, **kwargs))
 
 
@@ -109,75 +132,66 @@ class _GenerationTag(jinja2.ext.Extension):
         return body
 
 
-def _bound_concatenation(tree: nodes.Template) -> None:
-    """Turn a ~ b, which the sandbox does not see, into a call that is bounded."""
-    for node in tree.find_all(nodes.Node):
+def _called(name: str, *args: nodes.Expr, lineno: int | None = None) -> nodes.Call:
+    """A call of the environment's function of that name."""
+    return nodes.Call(nodes.EnvironmentAttribute(name), [*args], [], None, None, lineno=lineno)
+
+
+def _rewrite(tree: nodes.Template) -> None:
+    """Turn what the sandbox does not see (a ~ b, slices, comparisons) into calls that are bounded."""
+    for node in [tree, *tree.find_all(nodes.Node)]:
         for name, value in list(node.iter_fields()):
-            if isinstance(value, nodes.Concat):
-                setattr(node, name, _join_call(value))
+            if isinstance(value, nodes.Node):
+                setattr(node, name, _rewritten(value))
             elif isinstance(value, list):
-                value[:] = [_join_call(v) if isinstance(v, nodes.Concat) else v for v in value]
+                value[:] = [_rewritten(v) if isinstance(v, nodes.Node) else v for v in value]
 
 
-def _join_call(node: nodes.Concat) -> nodes.Call:
-    return nodes.Call(nodes.Name("__join", "load"), node.nodes, [], None, None, lineno=node.lineno)
+def _rewritten(node: nodes.Node) -> nodes.Node:
+    if isinstance(node, nodes.Concat):
+        return _called("join", *node.nodes, lineno=node.lineno)
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
+        return _called("made", node, lineno=node.lineno)
+    if isinstance(node, nodes.Compare):
+        node.expr = _plain(node.expr)
+        for operand in node.ops:
+            operand.expr = _plain(operand.expr)
+    return node
 
 
-def join(*parts: Any) -> str:
-    """What ~ does, bounded."""
-    return str(bounded("".join(map(str, parts))))
+def _plain(node: nodes.Expr) -> nodes.Expr:
+    """The operand of a comparison; constants are what they are."""
+    return node if isinstance(node, nodes.Const) else _called("plain", node, lineno=node.lineno)
 
 
-def bounded(value: Any) -> Any:
-    """The value, unless it is too large."""
-    if isinstance(value, str | bytes | list | tuple) and len(value) > MAX_CHARACTERS:
-        raise LimitExceeded(f"it made a value of more than {MAX_CHARACTERS} characters")
-    return value
+def _bounded_filter(name: str, made: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter whose result is bounded, and what it goes through if that is all of it."""
+
+    @functools.wraps(made)
+    def within(*args: Any, **kwargs: Any) -> Any:
+        if name in _WHOLE:
+            args = tuple(bounded([*a]) if isinstance(a, Iterator) else a for a in args)
+            for value in args:
+                plain(value)
+        return bounded(made(*args, **kwargs))
+
+    return within
 
 
-def check_repetition(left: Any, right: Any) -> None:
-    """Raise if left * right is too large to make."""
-    for value, count in ((left, right), (right, left)):
-        sized = isinstance(value, str | bytes | list | tuple)
-        if sized and isinstance(count, int) and len(value) * count > MAX_CHARACTERS:
-            raise LimitExceeded(f"it repeats a value to more than {MAX_CHARACTERS} characters")
-    if isinstance(left, int) and isinstance(right, int) and max(abs(left), abs(right)) >> 4096:
-        raise LimitExceeded("it multiplies numbers of more than 4096 bits")
+def _bounded_test(made: Callable[..., Any]) -> Callable[..., bool]:
+    """A test that compares, of values that do not take forever to compare."""
+
+    def within(left: Any, right: Any) -> bool:
+        return bool(made(plain(left), plain(right)))
+
+    return within
 
 
-def check_power(base: Any, exponent: Any) -> None:
-    """Raise if base ** exponent is too large to make."""
-    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * exponent > 4096:
-        raise LimitExceeded("it computes a power of more than 4096 bits")
-
-
-def check_string_method(text: str | bytes, name: str, args: tuple[Any, ...]) -> None:
-    """Raise if a method of strings could make something huge in one call."""
-    if name in _PADDING and any(isinstance(a, int) and a > MAX_WIDTH for a in args):
-        raise LimitExceeded(f"it pads a string to more than {MAX_WIDTH} characters")
-    if name == "replace" and len(args) > 1 and isinstance(args[1], str):
-        times = text.count(args[0]) + 1
-        if times * len(args[1]) > MAX_CHARACTERS:
-            raise LimitExceeded(f"it makes a string of more than {MAX_CHARACTERS} characters")
-    if name == "join":
-        check_repetition(text, _length(args[0]) if args else 0)
-
-
-def _length(value: Any) -> int:
-    try:
-        return len(value)
-    except TypeError:
-        return 0
-
-
-def _bounded_indent(indent: Callable[..., str]) -> Callable[..., str]:
-    def bounded_indent(text: str, width: Any = 4, *args: Any, **kwargs: Any) -> str:
-        size = width if isinstance(width, int) else len(str(width))
-        if size > MAX_WIDTH or size * (text.count("\n") + 1) > MAX_CHARACTERS:
-            raise LimitExceeded(f"it indents by {size} characters")
-        return indent(text, width, *args, **kwargs)
-
-    return bounded_indent
+def replace(text: Any, old: Any, new: Any, count: int = -1) -> str:
+    """The filter replace, bounded."""
+    whole, old, new = str(plain(text)), str(old), str(new)
+    check_string_method(whole, "replace", (old, new))
+    return whole.replace(old, new, -1 if count is None else count)
 
 
 def to_json(
@@ -200,7 +214,7 @@ def to_json(
 
 
 def _raise_exception(message: Any) -> NoReturn:
-    raise Refused(str(message)[:500])
+    raise Refused(str(plain(message))[:500])
 
 
 def strftime_now(form: Any) -> str:

@@ -10,17 +10,21 @@ from jinja2 import meta
 
 from dovetail.errors import CheckpointError, InvalidParameter, RequestError
 
-from .sandbox import (
-    MAX_CHARACTERS,
-    TIME_LIMIT_S,
-    Budget,
-    ChatEnvironment,
-    LimitExceeded,
-    Refused,
-    join,
-)
+from .bounds import MAX_CHARACTERS, TIME_LIMIT_S, Budget, LimitExceeded
+from .sandbox import ChatEnvironment, Refused
 
+MAX_SOURCE = 1 << 18
 Message = Mapping[str, Any]
+COMPILING = (
+    jinja2.TemplateError,
+    *(
+        RecursionError,
+        SyntaxError,
+        MemoryError,
+        ValueError,
+        OverflowError,
+    ),  # Python's, of its source
+)
 
 
 class ChatTemplate:
@@ -40,12 +44,17 @@ class ChatTemplate:
         time_limit_s: float = TIME_LIMIT_S,
     ) -> None:
         """Special: bos_token, eos_token, ... for the template. Raises CheckpointError if it does not compile."""
+        if len(source) > MAX_SOURCE:
+            raise CheckpointError(
+                f"the chat template has {len(source)} characters; at most {MAX_SOURCE} are read"
+            )
         environment = ChatEnvironment()
         try:
             self._template = environment.from_string(source)
             names = meta.find_undeclared_variables(environment.parse(source))
-        except (jinja2.TemplateError, RecursionError) as error:
-            raise CheckpointError(f"the chat template is not valid Jinja: {error}") from error
+        except COMPILING as error:
+            why = " ".join(str(error).split())[:300] or type(error).__name__
+            raise CheckpointError(f"the chat template is not valid Jinja: {why}") from error
         self.source = source
         self.variables = frozenset(names)
         self.takes_tools = "tools" in names
@@ -88,16 +97,17 @@ class ChatTemplate:
 
     def _run(self, variables: Mapping[str, Any]) -> str:
         budget = Budget(self._time_limit_s)
-        context = {**self._special, **variables, "__tick": budget.tick, "__join": join}
+        context = {**self._special, **variables}
         parts: list[str] = []
         size = 0
         try:
-            for part in self._template.generate(context):
-                budget.tick()
-                parts.append(part)
-                size += len(part)
-                if size > MAX_CHARACTERS:
-                    raise LimitExceeded(f"its text is longer than {MAX_CHARACTERS} characters")
+            with budget.running():
+                for part in self._template.generate(context):
+                    budget.tick()
+                    parts.append(part)
+                    size += len(part)
+                    if size > MAX_CHARACTERS:
+                        raise LimitExceeded(f"its text is longer than {MAX_CHARACTERS} characters")
         except Refused as error:
             raise InvalidParameter(
                 f"the model's chat template does not take these messages: {error}", param="messages"
