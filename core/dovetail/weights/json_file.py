@@ -12,6 +12,8 @@ from dovetail.errors import CheckpointError
 MAX_JSON_BYTES = 64 << 20
 MAX_TEXT_BYTES = 1 << 20
 MAX_DEPTH = 64
+MAX_VALUES = 4 << 20
+"""Of a file: each takes up to a hundred bytes of memory, and three of the file."""
 
 
 def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> str:
@@ -38,6 +40,11 @@ def read_object(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> Mapping[str, 
 
 def parse_object(text: str, where: str) -> Mapping[str, Any]:
     """The JSON object in a text; `where` names it in errors. A key given twice is refused."""
+    values = (
+        text.count(",") + text.count("[") + text.count("{")
+    )  # those in strings too: more than there are
+    if values > MAX_VALUES:
+        raise CheckpointError(f"{where} has {values} values or more; at most {MAX_VALUES} are read")
     try:
         value = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:

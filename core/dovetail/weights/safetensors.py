@@ -137,15 +137,17 @@ def open_tensors(directory: Path, folders: Iterable[str] = ()) -> Tensors:
 
 def open_file(path: Path) -> tuple[dict[str, Tensor], FileMap]:
     """Read and check one file's header; its tensors, and the whole file mapped read-only."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing or no regular file")
     try:
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing or no regular file")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             header, start = _read_header(path, file.read(8), file, size)
             mapped = FileMap(file.fileno(), size)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise CheckpointError(
+            f"{_short(path)} cannot be read: {error.strerror or error}"
+        ) from error
     return _check_header(path, header, start, size), mapped
 
 
@@ -235,6 +237,11 @@ def _counts(values: Any) -> bool:
     return isinstance(values, list) and all(
         type(value) is int and 0 <= value < 2**63 for value in values
     )
+
+
+def _short(path: Path) -> Path:
+    """A path whose last name, out of a file, is cut to a readable length."""
+    return path if len(path.name) <= 120 else path.with_name(path.name[:117] + "...")
 
 
 def _quote(value: Any) -> str:
