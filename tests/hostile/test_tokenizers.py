@@ -11,7 +11,7 @@ import pytest
 import tokenizers
 from dovetail.errors import CheckpointError, InvalidParameter
 from dovetail.text.tokenizer import Tokenizer
-from dovetail.tokens import apart
+from dovetail.tokens import apart, read_tokenizer
 from dovetail.tokens.charsmap import longest_text
 from dovetail.tokens.patterns import plain
 from limited import HERE, limited
@@ -173,6 +173,15 @@ def test_a_text_that_takes_forever_is_refused_and_the_next_is_served(
         ours.encode("a" * 100_000)
     assert time.process_time() - started < 1  # it was not this process that computed
     assert ours.encode("ab") == before
+
+
+def test_grammars_never_run_such_a_pattern(tmp_path: Path) -> None:
+    """The engine spells forced text with the tokenizer, and nothing there stops it."""
+    file = read_tokenizer(with_pattern(tmp_path, "(?:a|a)*[bc]|."))
+    assert file.patterns == ("(?:a|a)*[bc]|.",)
+    plainly = file.without_patterns().backend()
+    ids = plainly.encode("a" * 100_000, add_special_tokens=False).ids
+    assert plainly.decode(ids) == "a" * 100_000
 
 
 def test_a_failure_of_the_library_is_an_error_of_the_text(tmp_path: Path) -> None:

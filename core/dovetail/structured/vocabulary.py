@@ -61,7 +61,7 @@ class Vocabulary:
     @classmethod
     def load(cls, path: Path, size: int) -> Vocabulary:
         """From tokenizer.json. Raises CheckpointError."""
-        return cls(read_tokenizer(path).backend(), size)
+        return cls(read_tokenizer(path).without_patterns().backend(), size)
 
     def matcher(self, grammar: Grammar) -> llguidance.LLMatcher:
         """A matcher at the start of a grammar; compiled, or a copy of one that was. Raises InvalidParameter."""

@@ -20,6 +20,7 @@ MAX_AFFIX = 64
 MAX_WORD = 256
 MAX_CACHE = 1 << 20
 LARGE = ("vocab", "merges")
+NOTHING = msgspec.json.encode(r"[^\s\S]").decode()
 NULL = msgspec.Raw(b"null")
 
 
@@ -34,6 +35,14 @@ class TokenizerFile:
     path: Path
     text: str
     patterns: tuple[str, ...]
+
+    def without_patterns(self) -> TokenizerFile:
+        """The same with patterns that match nothing in the place of those: what spells a text still does, in other tokens."""
+        text = self.text
+        for pattern in self.patterns:
+            written = msgspec.json.encode(pattern).decode()
+            text = text.replace(f'"Regex":{written}', f'"Regex":{NOTHING}')
+        return TokenizerFile(self.path, text, ())
 
     def backend(self) -> tokenizers.Tokenizer:
         """The tokenizer as the library has it. Raises CheckpointError."""
