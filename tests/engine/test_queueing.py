@@ -132,3 +132,15 @@ def test_a_queue_in_which_nothing_ends_does_not_ask_back_at_once():
     clock.now += 30
     error = refused(queue)
     assert error is not None and error.retry_after_s == pytest.approx(30)
+
+
+def test_a_full_queue_says_so_before_anything_is_asked():
+    queue = Queue(2, 100, Clock())
+    assert queue.closed() is None
+    queue.join("", 10)
+    assert queue.closed() is None, "tokens are left for some requests"
+    queue.join("", 10)
+    told = queue.closed()
+    assert told is not None and told.retry_after_s > 0 and "--max-queue" in str(told)
+    queue.leave("", 10)
+    assert queue.closed() is None

@@ -238,6 +238,8 @@ def test_a_full_queue_is_told_with_a_time_to_come_back(narrow: Any) -> None:
             status, headers, data = narrow.raw("POST", "/v1/completions", body, named)
             assert status == 429 and int(headers["retry-after"]) >= 1
             assert json.loads(data)["error"]["type"] == "rate_limit_error"
+        # nothing of the body was read for it
+        assert narrow.raw("POST", "/v1/completions", b"{", named)[0] == 429
         assert narrow.raw("GET", "/health")[0] == 200
     finally:
         for connection in held:

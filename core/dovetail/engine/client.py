@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from dovetail.errors import Overloaded
 from dovetail.request import Output, Request
 
 
@@ -99,6 +100,9 @@ class EngineClient(Protocol):
 
         While it is iterated, a stream raises EngineStopped if the engine dies.
         """
+
+    def closed(self) -> Overloaded | None:
+        """What `submit` would raise now, whatever the request; None where that depends on it. A refusal costs little so."""
 
     async def stats(self) -> EngineStats:
         """As of now; raises EngineStopped."""

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 
 from dovetail.config import EngineConfig
-from dovetail.errors import EngineStopped
+from dovetail.errors import EngineStopped, Overloaded
 from dovetail.request import Request
 
 from .client import EngineInfo, EngineStats, Stream
@@ -70,6 +70,10 @@ class ConnectedClient(ABC):
         stream = self._streams.open(request, self._cancel)
         self._send(Submit.of(request))
         return stream
+
+    def closed(self) -> Overloaded | None:
+        """What any request is refused with now."""
+        return self._streams.closed()
 
     def _cancel(self, request_id: str) -> None:
         if self.healthy():

@@ -45,16 +45,18 @@ class Queue:
         """Take a place; raises Overloaded, which says when to come again."""
         why = self._full(tokens) or (self._unfair(owner, tokens) if owner else None)
         if why is not None:
-            wait_s = self._wait_s(tokens)
-            raise Overloaded(
-                f"{why}; try again in {max(1, math.ceil(wait_s))} s", retry_after_s=wait_s
-            )
+            raise self._overloaded(why, tokens)
         if not self._open:
             self._busy_since = self._clock()
         self._open += 1
         self._tokens += tokens
         self._requests[owner] += 1
         self._owned[owner] += tokens
+
+    def closed(self) -> Overloaded | None:
+        """What any request is told now, whatever it asks; None where that depends on it."""
+        why = self._full(0) if self._open >= self._places else None
+        return None if why is None else self._overloaded(why, 0)
 
     def leave(self, owner: str, tokens: int) -> None:
         """Give it back."""
@@ -65,6 +67,12 @@ class Queue:
         self._owned[owner] -= tokens
         if not self._requests[owner]:
             del self._requests[owner], self._owned[owner]
+
+    def _overloaded(self, why: str, tokens: int) -> Overloaded:
+        wait_s = self._wait_s(tokens)
+        return Overloaded(
+            f"{why}; try again in {max(1, math.ceil(wait_s))} s", retry_after_s=wait_s
+        )
 
     def _full(self, tokens: int) -> str | None:
         if self._open >= self._places:

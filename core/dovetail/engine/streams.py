@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from dovetail.errors import EngineStopped
+from dovetail.errors import EngineStopped, Overloaded
 from dovetail.request import Output, Request
 
 from .admission import check_request
@@ -111,6 +111,10 @@ class Streams:
     def num_open(self) -> int:
         """Requests that have not ended."""
         return len(self._open)
+
+    def closed(self) -> Overloaded | None:
+        """What any new request is refused with now; None where that depends on the request."""
+        return self._queue.closed()
 
     def open(self, request: Request, cancel: Callable[[str], None]) -> QueuedStream:
         """A stream for a new request; raises what keeps it from being queued."""

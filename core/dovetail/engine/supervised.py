@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from dovetail.config import EngineConfig
-from dovetail.errors import DovetailError, EngineStopped
+from dovetail.errors import DovetailError, EngineStopped, Overloaded
 from dovetail.request import Request
 from dovetail.weights.checkpoint import Checkpoint
 
@@ -58,6 +58,10 @@ class SupervisedClient:
             return EngineStats(total_restarts=self.restarts)
         stats = await self._client.stats()
         return replace(stats, total_restarts=self.restarts, pid=self._client.pid)
+
+    def closed(self) -> Overloaded | None:
+        """What any request is refused with now."""
+        return self._client.closed()
 
     def healthy(self) -> bool:
         """Whether the engine can take requests."""

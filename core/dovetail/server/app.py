@@ -69,6 +69,7 @@ def create_app(
         hosts=hosts,
         origins=origins,
         request_timeout_s=request_timeout_s,
+        closed=served.engine.closed,
     )
     return gate
 

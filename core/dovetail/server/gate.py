@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dovetail.errors import DeadlineExceeded, DovetailError
+from dovetail.errors import DeadlineExceeded, DovetailError, Overloaded
 
 from . import forms
 from .access import CALLER, Access, Caller, RateLimited
@@ -33,6 +33,7 @@ class Gate:
     hosts     names that requests may be sent to and web pages may send from; none means any. A server that only
               this machine reaches needs them: a web page in its browser can send requests to any name (DNS rebinding)
     request_timeout_s  seconds a request that makes work may take; 0 for no limit
+    closed    what any request that makes work is refused with now, before anything of it is read; None for nothing
     draining  True once the server is about to stop: requests that make work are answered 503
     """
 
@@ -46,6 +47,7 @@ class Gate:
         hosts: Iterable[str] = (),
         origins: Sequence[str] = (),
         request_timeout_s: float = 0.0,
+        closed: Callable[[], Overloaded | None] | None = None,
     ) -> None:
         self._app = app
         self._timeout_s = request_timeout_s
@@ -62,6 +64,8 @@ class Gate:
                 allow_headers=("*",),
                 expose_headers=("x-request-id", "retry-after"),
             )
+        self._closed = closed
+        self._working = frozenset(e.path for e in endpoints if e.method == "POST" and e.tasks)
         self._open = frozenset(e.path for e in endpoints if e.open)
         self._errors = {e.path: e.errors for e in endpoints if "{" not in e.path}
         below = {_fixed(e.path): e.errors for e in endpoints if "{" in e.path}
@@ -150,13 +154,17 @@ class Gate:
 
     def _refusal(
         self, scope: Scope, headers: Mapping[bytes, bytes], caller: Caller
-    ) -> WrongHost | Draining | RateLimited | None:
+    ) -> DovetailError | None:
         if self._hosts and scope["path"] not in self._open:
-            error = self._wrong_host(headers)
-            if error is not None:
-                return error
+            wrong = self._wrong_host(headers)
+            if wrong is not None:
+                return wrong
         if self.draining and scope["method"] == "POST":
             return Draining("the server is stopping and takes no new requests")
+        if self._closed is not None and scope["path"] in self._working:
+            error = self._closed()
+            if error is not None:
+                return error
         if caller.allowance is not None and scope["method"] == "POST":
             try:
                 caller.allowance.admit()
