@@ -1,21 +1,25 @@
 """Serve under load while engines are killed, devices fail, disks misbehave and servers restart; then count what is wrong.
 
     python ci/chaos --minutes 10 [--seed N] [--platform null,fault,cpu]
-    python ci/chaos --kills 50 [--seed N] [--platform null]
+    python ci/chaos --kills 50 [--seed N] [--platform null] [--cold]
 
 The first form runs one episode after another, each a server with settings drawn from its seed: requests of all kinds,
 among them clients that go away; checks after each wave (judging.py). An episode that went wrong prints its seed:
 `--seed N --episodes 1` draws the same settings, requests and misfortunes again, in other interleavings. The second form kills engines in
-the middle of streams and says how long clients and the service took. Status 1 if anything was wrong.
+the middle of streams and says how long clients and the service took, beside the first start; with --cold (as root) that start finds
+nothing in the page cache, and no restart may take longer than it; without, half of them may. Status 1 if anything was wrong.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import secrets
+import statistics
 import sys
 import time
+from pathlib import Path
 
 from episode import Plan, Report, run_episode
 from killing import kill_engines
@@ -37,6 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--platform", default=None)
     parser.add_argument("--waves", type=int, default=WAVES, help="of an episode")
     parser.add_argument("--wave-seconds", type=float, default=WAVE_S)
+    parser.add_argument("--cold", action="store_true", help="drop the page cache before the start")
     parser.add_argument("--no-limits", action="store_true", help="kills may take any time")
     return parser.parse_args()
 
@@ -74,19 +79,24 @@ async def episodes(given: argparse.Namespace, seed: int) -> Report:
 
 async def kills(given: argparse.Namespace, seed: int) -> list[str]:
     """The second form."""
+    if given.cold:
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
     found = await kill_engines(given.kills, seed, given.platform or "null")
+    half = statistics.median(found.back_s)
     print(
         f"{given.kills} kills, {len(found.told_s)} streams ended by them, {found.again} repeated after a pause of the "
         f"machine; first start {found.start_s:.2f} s"
     )
     print(
-        f"clients knew after {max(found.told_s):.3f} s at most, the service was back after {max(found.back_s):.2f} s at most"
+        f"clients knew after {max(found.told_s):.3f} s at most, the service was back after {half:.2f} s (median), "
+        f"{max(found.back_s):.2f} s at most"
     )
     if given.no_limits:
         pass
     elif max(found.told_s) > TOLD_S:
         found.wrong.append(f"a client was told after {max(found.told_s):.2f} s")
-    elif max(found.back_s) > found.start_s:
+    elif (max(found.back_s) if given.cold else half) > found.start_s:
         found.wrong.append("the service took longer to come back than to start")
     for text in found.wrong[:MOST_SHOWN]:
         print(f"WRONG {text}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 TICK_S = 0.1
@@ -16,10 +16,14 @@ PAUSE_S = 1.0
 
 
 class Pauses:
-    """Intervals of time.monotonic() in which this process did not run though it wanted to."""
+    """Intervals of time.monotonic() in which this process did not run though it wanted to.
 
-    def __init__(self) -> None:
+    then  what is to be done when one has been found, told when it began
+    """
+
+    def __init__(self, then: Callable[[float], Coroutine[None, None, None]]) -> None:
         self._found: list[tuple[float, float]] = []
+        self._then = then
 
     def __len__(self) -> int:
         return len(self._found)
@@ -29,29 +33,26 @@ class Pauses:
         """Of all together."""
         return sum(end - start for start, end in self._found)
 
-    def touch(self, began: float, ended: float) -> bool:
-        """Whether one overlaps this time."""
-        return any(start <= ended and began <= end for start, end in self._found)
-
-    def note(self, before: tuple[float, float], now: tuple[float, float]) -> None:
-        """Two looks, a tick apart, at (time.monotonic(), time.process_time())."""
+    def note(self, before: tuple[float, float], now: tuple[float, float]) -> bool:
+        """Two looks, a tick apart, at (time.monotonic(), time.process_time()); whether a pause lay in between."""
         stood = now[0] - before[0] - (now[1] - before[1]) - TICK_S
         if stood > PAUSE_S:
             self._found.append((before[0], now[0]))
+        return stood > PAUSE_S
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """Look at the clock as long as this is open."""
-        task = asyncio.create_task(self._watch())
-        try:
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(self._watch(tasks))
             yield
-        finally:
-            task.cancel()
+            watching.cancel()
 
-    async def _watch(self) -> None:
+    async def _watch(self, tasks: asyncio.TaskGroup) -> None:
         before = time.monotonic(), time.process_time()
         while True:
             await asyncio.sleep(TICK_S)
             now = time.monotonic(), time.process_time()
-            self.note(before, now)
+            if self.note(before, now):
+                tasks.create_task(self._then(before[0]))
             before = now

@@ -16,8 +16,8 @@ import httpx
 from pausing import Pauses
 
 START_S = 600.0
-RECOVERY_S = 15.0
-"""After a pause: until an engine that was thought to hang has been replaced."""
+NOTICED_S = 3.0
+"""After a pause: until an engine that is thought to hang because of it has been given up."""
 READY = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 
@@ -37,7 +37,8 @@ class Server:
         self.down: list[list[float]] = []
         self.gone: list[list[float]] = []
         self.seen: set[int] = set()
-        self.pauses = Pauses()
+        self._paused: list[list[float]] = []
+        self.pauses = Pauses(self._after_pause)
         self._command = [sys.executable, "-m", "dovetail.cli.main", "serve", model, *flags]
         self._port = 0
         self._process: subprocess.Popen[str] | None = None
@@ -135,8 +136,23 @@ class Server:
         return any(start <= ended and began <= end for start, end in times)
 
     def paused(self, began: float, ended: float) -> bool:
-        """Whether the machine stood still in that time, or so shortly before it that engines are still restarted for it."""
-        return self.pauses.touch(began - RECOVERY_S, ended)
+        """Whether the machine stood still in that time, or the server had not got over it yet."""
+        return any(start <= ended and began <= end for start, end in self._paused)
+
+    async def _after_pause(self, began: float) -> None:
+        """Until it serves again: engines that were thought to hang have been replaced then."""
+        interval = [began, float("inf")]
+        self._paused.append(interval)
+        await asyncio.sleep(NOTICED_S)
+        while interval[1] == float("inf") and alive(self.pid):
+            async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+                try:
+                    if (await client.get("/ready")).status_code == 200:
+                        interval[1] = time.monotonic()
+                except httpx.TransportError:
+                    await asyncio.sleep(0.1)
+            await asyncio.sleep(0.02)
+        interval[1] = min(interval[1], time.monotonic())
 
     async def orphans(self) -> list[int]:
         """Processes of it that are still there, some time after it has ended."""
