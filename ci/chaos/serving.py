@@ -37,6 +37,7 @@ class Server:
         self.down: list[list[float]] = []
         self.gone: list[list[float]] = []
         self.seen: set[int] = set()
+        self._killed: set[int] = set()
         self._paused: list[list[float]] = []
         self.pauses = Pauses(self._after_pause)
         self._command = [sys.executable, "-m", "dovetail.cli.main", "serve", model, *flags]
@@ -99,6 +100,7 @@ class Server:
         engines = self.engines()
         for pid in engines:
             self.down.append([time.monotonic(), float("inf")])
+            self._killed.add(pid)
             os.kill(pid, signal.SIGKILL)
         return bool(engines)
 
@@ -108,14 +110,20 @@ class Server:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     async def recovered(self) -> float:
-        """Wait until it serves again; when that was."""
-        async with httpx.AsyncClient(base_url=self.url) as client, asyncio.timeout(START_S):
-            while (await client.get("/ready")).status_code != 200:
+        """Wait until it serves again, with another engine than those that were killed; when that was."""
+        async with self._client() as client, asyncio.timeout(START_S):
+            # it may not have noticed yet, and say that it is ready
+            while self._killed.issuperset(self.engines()) or (
+                (await client.get("/ready")).status_code != 200
+            ):
                 await asyncio.sleep(0.02)
         now = time.monotonic()
         for interval in (*self.down, *self.gone):
             interval[1] = min(interval[1], now)
         return now
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, timeout=None, trust_env=False)
 
     async def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait; the exit status."""
@@ -145,7 +153,7 @@ class Server:
         self._paused.append(interval)
         await asyncio.sleep(NOTICED_S)
         while interval[1] == float("inf") and alive(self.pid):
-            async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+            async with self._client() as client:
                 try:
                     if (await client.get("/ready")).status_code == 200:
                         interval[1] = time.monotonic()
