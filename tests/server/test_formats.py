@@ -260,7 +260,7 @@ def test_a_checker_may_be_started_before_it_is_needed(server):
     "costly grammars",
     "a grammar is compiled in a process of its own first, with limits on time and memory",
     without=(
-        "dovetail.structured.check",
+        "dovetail.child",
         "if left <= 0 or not select.select([self._popen.stdout], [], [], left)[0]:",
         "if False:",
     ),

@@ -109,7 +109,7 @@ def test_harm_is_refused(source: str) -> None:
 @pytest.mark.defends(
     "code in checkpoints",
     "a template has so much time",
-    without=("dovetail.text.sandbox", "if time.monotonic() > self.deadline:", "if False:"),
+    without=("dovetail.text.bounds", "if time.monotonic() > self.deadline:", "if False:"),
 )
 def test_a_template_that_takes_too_long_is_stopped() -> None:
     source = "{% for i in range(600) %}{% for j in range(600) %}{% endfor %}{% endfor %}"
