@@ -73,6 +73,11 @@ def test_harm_is_named(part: str, said: str, rendered: list[tuple[str, float, in
     assert said in rendered[number][0]
 
 
+@pytest.mark.defends(
+    "code in checkpoints",
+    "a template has so much memory",
+    without=("dovetail.text.bounds", "        if grown > MAX_MEMORY:\n", "        if False:\n"),
+)
 def test_a_template_that_gathers_memory_is_stopped_before_it_has_much() -> None:
     source = next(source for source in SOURCES if "('a'*16000000)~i]" in source)
     done = limited("-c", RENDERING, "60", stdin=json.dumps([source]), memory_bytes=3 << 30)

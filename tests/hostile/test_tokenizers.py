@@ -194,6 +194,11 @@ def test_a_failure_of_the_library_is_an_error_of_the_text(tmp_path: Path) -> Non
         ours.encode("b")
 
 
+@pytest.mark.defends(
+    "hostile checkpoint files",
+    "no file is read that is larger than its kind may be",
+    without=("dovetail.tokens.file", "if len(data) > MAX_BYTES:", "if False:"),
+)
 def test_a_file_of_any_size_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     with path.open("wb") as file:
