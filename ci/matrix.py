@@ -38,6 +38,7 @@ class Job:
     how: str
     runner: str | list[str]
     hardware: str
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def run(matrix: Matrix, names: Sequence[str], *, dry: bool) -> int:
     """Run jobs one after the other; 1 if one fails, or if one that was named cannot run here."""
     failed = False
     for job in chosen(matrix, names):
-        why = obstacle(job)
+        why = "it is run only where it is named" if job.named and not names else obstacle(job)
         command = matrix.command(job)
         if why is not None:
             print(f"{job.name}: skipped, {why}", flush=True)

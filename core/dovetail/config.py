@@ -22,7 +22,7 @@ class EngineConfig:
     precision               "accurate" or "fast", where the platform has that option
     task                    "auto", "generate", "embed" or "score": what the model is served for
     dtype                   "auto", "f32", "bf16" or "f16": type of the computation
-    quantization            None keeps weights as stored; "int8" per channel, "int4" in groups
+    quantization            None keeps weights as stored; "int8" or "fp8" per channel, "int4" in groups
     weight_cache            directory that keeps quantised weights between starts; "off" keeps none, None takes the user's
                             cache directory
     weight_cache_size       bytes it may hold

@@ -22,7 +22,7 @@ def read_f32(source: WeightSource, name: str) -> F32:
     if form.kind == "dense":
         return np.ascontiguousarray(data, np.float32)
     scale = source.read(name, "scale").astype(np.float32)
-    if form.kind == "int8_channel":
+    if form.kind in ("int8_channel", "fp8_channel"):
         return np.asarray(data.astype(np.float32) * scale[:, None])
     if form.kind == "int4_group":
         outputs = data.shape[0]
@@ -31,4 +31,6 @@ def read_f32(source: WeightSource, name: str) -> F32:
         zero = source.read(name, "zero").astype(np.float32)
         weight: F32 = (grouped - zero[..., None]) * scale[..., None]
         return weight.reshape(outputs, -1)
-    raise ValueError(f"weight {name} has form {form}; dense, int8_channel and int4_group are known")
+    raise ValueError(
+        f"weight {name} has form {form}; dense, int8_channel, fp8_channel and int4_group are known"
+    )

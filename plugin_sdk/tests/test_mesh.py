@@ -6,22 +6,23 @@ import os
 import random
 import signal
 
+import numpy as np
 import pytest
 import torch
 from dovetail import models
 from dovetail.errors import DeviceLost, PlatformError
 from dovetail.graph import passes
+from dovetail.models.heads import Head
 from dovetail.platform import KVLayout, Shape
 from dovetail.weights.random_source import random_weights
 from dovetail_sdk.testing.families import FAMILIES
 from dovetail_sdk.torch import KERNELS, TorchDevice
 from dovetail_sdk.torch.mesh import open_mesh
 from sdk_driver import Driver
-from test_sharding import COMMON, FUSED, batch
+from test_sharding import COMMON, DECODERS, ENCODERS, FUSED, batch, outputs
 from torch_cpu import CAPABILITIES
 
 torch.set_num_threads(1)
-DECODERS = ("llama-tied", "mistral-window", "qwen2-mixed-windows", "qwen3-tied-biases")
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -56,6 +57,20 @@ def test_every_decoder_gives_the_tokens_of_one_process(mesh, family):
     single = TorchDevice(torch.device("cpu"), KERNELS, CAPABILITIES)
     one = prepared(config, single, 1)
     assert generated(device, graph, source, 3) == generated(single, one, random_weights(one), 3)
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_every_encoder_gives_the_numbers_of_one_process(mesh, family):
+    device, members = mesh
+    config = COMMON | ENCODERS[family]
+    head = Head("embed" if family == "nomic" else "score", "mean")
+    single = TorchDevice(torch.device("cpu"), KERNELS, CAPABILITIES)
+    one, many = (
+        prepared(config, where, count, head) for where, count in ((single, 1), (device, members))
+    )
+    wanted = outputs(single, one, random_weights(one), batch(one))
+    found = outputs(device, many, random_weights(many), batch(many))
+    np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
 def test_a_member_that_ends_is_a_lost_device():

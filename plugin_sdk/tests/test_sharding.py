@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 from dovetail import models
 from dovetail.errors import ConfigError
-from dovetail.graph import INT4, INT8, WeightForm, dump, passes, verify, with_forms
+from dovetail.graph import (
+    FP8,
+    INT4,
+    INT8,
+    CacheGroup,
+    GraphBuilder,
+    WeightForm,
+    dump,
+    passes,
+    verify,
+    with_forms,
+)
 from dovetail.models.heads import Head
 from dovetail.platform import Batch, KVLayout, Shape
 from dovetail.weights.random_source import random_weights
@@ -53,7 +64,7 @@ FUSED = {
     "fused": ("attention_write", "split_gated_activation", "add_rms_norm"),
     "rewrites": frozenset({"merge_qkv", "merge_gate_up"}),
 }
-WEIGHT_FORMS = {"f32": None, "int8": INT8, "int4": WeightForm("int4_group", group=8)}
+WEIGHT_FORMS = {"f32": None, "int8": INT8, "fp8": FP8, "int4": WeightForm("int4_group", group=8)}
 
 
 class Meeting:
@@ -113,7 +124,9 @@ def outputs(device, graph, source, step) -> np.ndarray:
 
 
 def prepared(config, *, head=None, form=None, members=1, **options):
-    graph = models.build(config, dtype="f32", max_model_len=64, head=head)
+    graph = config
+    if isinstance(config, dict):
+        graph = models.build(config, dtype="f32", max_model_len=64, head=head)
     if form is not None:
         matrices = [name for name, w in graph.weights.items() if len(w.shape) == 2]
         graph = with_forms(graph, dict.fromkeys(matrices, form))
@@ -169,6 +182,62 @@ def test_every_encoder_divided_computes_what_it_did_whole(family, members):
 def test_quantised_weights_are_cut_with_their_scales(form):
     one, many = divided(COMMON | FAMILIES["qwen3"], 2, form=WEIGHT_FORMS[form], **FUSED)
     np.testing.assert_allclose(many, one, atol=2e-5)
+
+
+def experts(inner=16):
+    """A layer of attention with sinks and one of experts, with heads of 8 and a vocabulary of 96."""
+    build = GraphBuilder("experts", "f32")
+    tokens, rows = build.input("tokens", ("T",)), None
+    build.input("positions", (1, "T"))
+    rows = build.input("outputs", ("N",))
+    build.cache_group(CacheGroup("full", (0,), 2, 8, 8))
+    x = build.op("embed", tokens, weights={"table": build.weight("table", (96, 32))})
+
+    def linear(x, name, outputs):
+        weight = build.weight(name, (outputs, x.shape[-1]))
+        return build.op("linear", x, weights={"weight": weight}, name=name)
+
+    heads = {"q": 4, "k": 2, "v": 2}
+    q, k, v = (
+        build.op("reshape", linear(x, f"{name}_proj", 8 * count), shape=(count, 8), name=name)
+        for name, count in heads.items()
+    )
+    written = build.op("kv_write", k, v, layer=0)
+    y = build.op(
+        "sink_attention", q, written, weights={"sinks": build.weight("sinks", (4,))},
+        layer=0, scale=0.3, kv_heads=2, value_width=8,
+    )  # fmt: skip
+    x = build.op("add", x, linear(build.op("reshape", y, shape=(32,)), "o_proj", 32))
+    weights = {
+        "gate_up": build.weight("gate_up", (6 * inner, 32)),
+        "down": build.weight("down", (3 * 32, inner)),
+    }
+    y = build.op(
+        "mixture", x, linear(x, "router", 3), weights=weights,
+        k=2, normalised=True, activation="silu",
+    )  # fmt: skip
+    x = build.op("take_rows", build.op("add", x, y, name="sum"), rows)
+    build.output("logits", linear(x, "logits", 96))
+    return build.build()
+
+
+@pytest.mark.parametrize("form", WEIGHT_FORMS)
+@pytest.mark.parametrize("members", [2, 4])
+def test_experts_and_sinks_divided_compute_what_they_did_whole(form, members):
+    """Every member has a part of every expert."""
+    given = {"form": WEIGHT_FORMS[form], "rewrites": FUSED["rewrites"]}
+    one, many = divided(experts(inner=32), members, **given)
+    np.testing.assert_allclose(many, one, atol=2e-5)
+    graph = prepared(experts(inner=32), members=members)
+    assert graph.local(1).weights["gate_up"].shape == (6 * 32 // members, 32)
+    assert graph.local(1).weights["sinks"].shape == (4 // members,)
+    ops = [node.op for node in graph.nodes]
+    assert ops.count("all_reduce") == 3  # embeddings, attention, experts
+
+
+def test_experts_that_do_not_divide_are_refused_by_name():
+    with pytest.raises(ConfigError, match="the 18 inner numbers of mixture"):
+        prepared(experts(inner=18), members=4)
 
 
 def test_members_hold_their_share_and_nothing_twice():

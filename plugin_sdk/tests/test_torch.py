@@ -7,11 +7,12 @@ import random
 import numpy as np
 import pytest
 import torch
+from dovetail.graph import passes
 from dovetail.platform import KVLayout, LateEdits, SamplingColumns, Shape
 from dovetail.weights.random_source import random_weights
 from dovetail_sdk.conformance import run
 from dovetail_sdk.sampling import HostSampler
-from dovetail_sdk.torch import KERNELS, TorchDevice
+from dovetail_sdk.torch import KERNELS, TorchDevice, fp8
 from dovetail_sdk.torch.capture import RecordingCapture, buckets
 from dovetail_sdk.torch.lint import CaptureLint, LintingCapture, NotCapturable
 from dovetail_sdk.torch.queue import Queue
@@ -20,6 +21,7 @@ from dovetail_sdk.torch.sampler import DeviceSampler
 from dovetail_sdk.torch.staging import Staging
 from sdk_driver import Driver
 from sdk_models import graph_of, on_reference, random_model
+from test_sharding import batch
 from torch_cpu import CAPABILITIES, RecordedPlatform, TorchPlatform
 
 CPU = torch.device("cpu")
@@ -173,6 +175,71 @@ def test_the_lint_sees_what_cannot_be_captured(work):
         x.cumsum(0).where(x > 0, 0.0)
         with pytest.raises(NotCapturable):
             work(x)
+
+
+@pytest.mark.parametrize("variant", ["llama", "qwen2-mixed-windows", "qwen3"])
+def test_the_launchers_of_triton_wait_for_nothing(variant):
+    """A captured step of our kernels, whose launches are written down and not run."""
+    pytest.importorskip("triton", reason="Triton has wheels for Linux on x86-64 alone")
+    from dovetail_sdk.gpu import Chip, choosing
+    from dovetail_sdk.triton.launch import recorded
+
+    chip = Chip("sm_90", "cuBLAS", "e4m3fn")
+    device = TorchDevice(
+        CPU,
+        choosing.kernels(chip),
+        choosing.capabilities(chip),
+        capture=lambda _: LintingCapture(),
+        fp8="e4m3fn",
+    )
+    plain = graph_of(random_model(variant))
+    able = device.capabilities
+    graph = passes.prepare(
+        plain, ops=able.ops, supports=device.supports, fused=able.fused_ops, rewrites=able.rewrites
+    ).graph
+    loaded = device.load(graph, random_weights(graph))
+    loaded.allocate(KVLayout(4, "fp8", graph.cache), (9,) * len(graph.cache))
+    with recorded() as launches:
+        loaded.compile(Shape(8, 4, 8, 8))  # raises NotCapturable
+    names = {launch.name for launch in launches}
+    assert {"attention", "rope_write", "rms_norm", "activation"} <= names
+
+
+def test_a_ragged_step_and_its_sampling_wait_for_nothing():
+    """What is not captured is issued all the same: prompts beside rows of one token, edits, masks and draws."""
+    graph = graph_of(random_model("qwen2-mixed-windows"))
+    loaded = TorchDevice(CPU, KERNELS, CAPABILITIES).load(graph, random_weights(graph))
+    loaded.allocate(KVLayout(4, "f32", graph.cache), (9,) * len(graph.cache))
+    program, rng = loaded.compile(Shape(17, 3, 17, 3)), np.random.default_rng(2)
+    first, second = batch(graph), batch(graph)
+    second.tokens[6] = ~1
+    drawn, every = columns(rng, 17), np.arange(17, dtype=np.int32)
+    drawn.slot[:] = [1, *[-1] * 16]
+    with CaptureLint(from_host=True):
+        program.run(first).sample(every, drawn)
+        pending = program.run(second)
+        ticket = pending.sample(every, columns(rng, 17), edits(rng, 17, 97))
+        pending.fetch("logits", np.array([3, 1], np.int32))
+        with pytest.raises(NotCapturable):
+            ticket.words.sum().item()
+
+
+@pytest.mark.parametrize("kind", [None, "e4m3fn", "e4m3fnuz"])
+def test_a_weight_in_fp8_is_the_same_numbers_in_every_kind(kind):
+    bits = np.array([bit for bit in range(256) if bit & 0x7F != 0x7F], np.uint8)
+    data = torch.from_numpy(bits).view(torch.float8_e4m3fn)[None]
+    found, scale = fp8.own(data, torch.tensor([0.5]), kind)
+    if kind is None:
+        assert found.dtype == torch.uint8
+        found = found.view(torch.float8_e4m3fn)
+    assert torch.equal(found.float() * scale, data.float() * 0.5)
+
+
+@pytest.mark.parametrize(("kind", "largest"), [("e4m3fn", 448.0), ("e4m3fnuz", 240.0)])
+def test_what_is_too_large_for_fp8_becomes_its_largest_number(kind, largest):
+    x = torch.tensor([1e5, -1e5, 1.0, float("nan")])
+    found = fp8.rounded(x, fp8.KINDS[kind]).float()
+    assert found[:3].tolist() == [largest, -largest, 1.0] and bool(found[3].isnan())
 
 
 def test_tokens_equal_the_reference(rng_seed=3):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from dovetail.errors import ConfigError
-from dovetail.graph import BF16, F16, F32, INT4, INT8
+from dovetail.graph import BF16, F16, F32, FP8, INT4, INT8
 from dovetail.weights import choose_forms, open_checkpoint
 
 from .conftest import bf16
 from .graphs import graph, int4, weight
 
-ALL = (F32, F16, BF16, INT8, INT4)
+ALL = (F32, F16, BF16, INT8, FP8, INT4)
 MODEL = graph(
     weight("embed", (4, 128)),
     weight("wide", (4, 64)),
@@ -95,12 +95,28 @@ def test_without_a_checkpoint_weights_count_as_stored_in_the_compute_dtype():
     assert choose(None, compute_dtype="f16").forms["embed"] == F16
 
 
+def test_the_weights_of_experts_are_matrices_too():
+    made = graph(
+        weight("up", (24, 64)), weight("down", (12, 32)),
+        uses={"up": ("mixture", "gate_up"), "down": ("mixture", "down")},
+    )  # fmt: skip
+    chosen = choose_forms(made, None, quantization="int8", accepted=ALL, compute_dtype="f32")
+    assert chosen.forms == {"up": INT8, "down": INT8}
+
+
+def test_fp8_is_a_form_of_every_width():
+    made = graph(weight("w", (4, 33)), uses={"w": ("linear", "weight")})
+    chosen = choose_forms(made, None, quantization="fp8", accepted=(F32, FP8), compute_dtype="f32")
+    assert chosen.forms == {"w": FP8} and chosen.describe() == "fp8"
+
+
 @pytest.mark.parametrize(
     ("quantization", "accepted", "message"),
     [
-        ("int3", ALL, r"quantization 'int3' is not known; known are int8, int4"),
+        ("int3", ALL, r"quantization 'int3' is not known; known are int8, fp8, int4"),
         ("int4", (F32, INT8), r"int4 is not one of the weight forms of this device \(f32, int8\)"),
         ("int8", (F32, INT4), r"int8 is not one of .* \(f32, int4g128\)"),
+        ("fp8", (F32, INT8), r"fp8 is not one of .* \(f32, int8\)"),
         (None, (INT8,), r"accepts no dense weights \(its weight forms: int8\)"),
     ],
 )

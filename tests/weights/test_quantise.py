@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tracemalloc
 
+import ml_dtypes
 import numpy as np
 import pytest
-from dovetail.graph import INT8, WeightForm
+from dovetail.graph import FP8, INT8, WeightForm
 from dovetail.weights.quantise import (
     BLOCK_ELEMENTS,
     NotFinite,
@@ -39,6 +40,23 @@ def plain_int8(matrix):
     return {"data": data, "scale": scale}
 
 
+def plain_fp8(matrix):
+    data = np.zeros(matrix.shape, ml_dtypes.float8_e4m3fn)
+    scale = np.ones(len(matrix), np.float32)
+    for o, row in enumerate(matrix):
+        if row.any():
+            scale[o] = np.abs(row).max() / np.float32(448)
+            data[o] = [nearest_e4m3(float(np.float32(w / scale[o]))) for w in row]
+    return {"data": data, "scale": scale}
+
+
+def nearest_e4m3(number):
+    """By the definition: four bits of exponent above -6, three of mantissa, ties to the even one."""
+    exponent = max(-6, int(np.floor(np.log2(abs(number))))) if number else -6
+    step = 2.0 ** (exponent - 3)
+    return min(448.0, max(-448.0, round(number / step) * step))
+
+
 def plain_int4(matrix, group):
     outputs, inputs = matrix.shape
     data = np.zeros((outputs, inputs // 2), np.uint8)
@@ -69,6 +87,23 @@ def assert_same(planes, expected):
 def test_int8_follows_its_formula(rng, shape):
     matrix = rng.standard_normal(shape, dtype=np.float32)
     assert_same(run(matrix, INT8), plain_int8(matrix))
+
+
+@pytest.mark.parametrize("shape", SHAPES[:-1])
+def test_fp8_follows_its_formula(rng, shape):
+    matrix = rng.standard_normal(shape, dtype=np.float32) * np.exp(2 * rng.standard_normal(shape))
+    matrix = matrix.astype(np.float32)
+    assert_same(run(matrix, FP8), plain_fp8(matrix))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_fp8_is_within_half_a_step(rng, shape):
+    """Of three bits of mantissa, or of the smallest step there is."""
+    matrix = rng.standard_normal(shape, dtype=np.float32)
+    planes = run(matrix, FP8)
+    error = np.abs(dequantise(planes, FP8) - matrix)
+    bound = np.maximum(np.abs(matrix) / 16, planes["scale"][:, None] * np.float32(2.0**-10))
+    assert (error <= bound * np.float32(1.001)).all()
 
 
 @pytest.mark.parametrize("shape", SHAPES[:-1])
@@ -118,7 +153,7 @@ def test_any_finite_matrix_has_finite_planes_within_bounds(matrix):
         assert (dequantise(planes, form)[matrix == 0] == 0).all()
 
 
-@pytest.mark.parametrize("form", [INT8, int4(32)], ids=str)
+@pytest.mark.parametrize("form", [INT8, FP8, int4(32)], ids=str)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_are_named_by_row(form, value):
     matrix = np.ones((20_000, 32), np.float32)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dovetail.graph import BF16, F16, F32, INT8
+from dovetail.graph import BF16, F16, F32, FP8, INT8
 from dovetail.platform import WeightSource
 from dovetail.weights import random_weights
 from dovetail.weights.quantise import dequantise, empty_planes
 
 from .graphs import graph, int4, weight
 
-FORMS = [F32, F16, BF16, INT8, int4(128), int4(32)]
+FORMS = [F32, F16, BF16, INT8, FP8, int4(128), int4(32)]
 
 
 def planes(source, name):

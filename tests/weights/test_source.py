@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from dovetail.errors import CheckpointError
-from dovetail.graph import BF16, F16, F32, INT8
+from dovetail.graph import BF16, F16, F32, FP8, INT8
 from dovetail.platform import WeightSource
 from dovetail.weights import open_checkpoint, open_source
 from dovetail.weights.quantise import dequantise, quantise
@@ -102,7 +102,7 @@ def test_rows_within_one_part_are_a_view(directory):
     assert np.shares_memory(one, same)
 
 
-@pytest.mark.parametrize("form", [INT8, int4(32)], ids=str)
+@pytest.mark.parametrize("form", [INT8, FP8, int4(32)], ids=str)
 @pytest.mark.parametrize("stored", KINDS)
 def test_quantised_parts_equal_the_quantised_whole(directory, rng, form, stored):
     parts = {n: rng.standard_normal((3, 64)).astype(KINDS[stored]) for n in "qkv"}

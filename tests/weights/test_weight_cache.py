@@ -10,19 +10,21 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from dovetail.errors import CheckpointError, ConfigError
-from dovetail.graph import INT8, WeightForm
+from dovetail.graph import FP8, INT8, WeightForm
 from dovetail.weights import identity, open_checkpoint, open_source, plane_file
 from dovetail.weights.plane_file import Layout, sum_of
 from dovetail.weights.quantise import QUANTISER, quantise
 from dovetail.weights.weight_cache import WeightCache, default_directory
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
 
 from .graphs import graph, weight
 
 INT4 = WeightForm("int4_group", group=32)
 WEIGHTS = (
     weight("first", (33, 64), INT8),
+    weight("third", (21, 64), FP8),
     weight("both", (80, 96), INT4, parts=("upper", "lower")),
     weight("plain", (64,)),
 )
@@ -35,7 +37,13 @@ def settled(monkeypatch):
 
 @pytest.fixture
 def model(directory, rng):
-    shapes = {"first": (33, 64), "upper": (48, 96), "lower": (32, 96), "plain": (64,)}
+    shapes = {
+        "first": (33, 64),
+        "third": (21, 64),
+        "upper": (48, 96),
+        "lower": (32, 96),
+        "plain": (64,),
+    }
     directory.tensors(
         {n: rng.standard_normal(s).astype(ml_dtypes.bfloat16) for n, s in shapes.items()}
     )
@@ -92,8 +100,9 @@ def test_planes_lie_where_kernels_can_read_them_and_the_package_reads_the_file(m
     (path,) = files(cache)
     stored = load_file(path)
     for name in plain.keys() - {"plain.data"}:
-        assert np.array_equal(stored[name], plain[name])
-    layout = Layout(path.stem, WEIGHTS[:2])
+        found = stored[name].view(torch.uint8).numpy()  # NumPy has no fp8 by itself
+        assert np.array_equal(found, plain[name].view(np.uint8))
+    layout = Layout(path.stem, WEIGHTS[:-1])
     assert layout.size == path.stat().st_size
     assert all(place.offset % 64 == 0 for place in layout.places.values())
 
@@ -291,12 +300,13 @@ def test_the_version_of_the_quantiser_stands_for_its_results(rng):
             sum_of(plane)
             for plane in quantise(lambda r: matrix[r].copy(), (40, 128), form).values()
         ]
-        for form in (INT8, INT4)
+        for form in (INT8, FP8, INT4)
     }
     assert (QUANTISER, sums) == (1, SUMS)
 
 
 SUMS = {
     "int8": [10517882972897662463, 2066688752559517332],
+    "fp8": [11826394323625930298, 10787498147034906323],
     "int4g32": [17973161293035503003, 3787365301883930600, 14772401422401200507],
 }

@@ -118,8 +118,8 @@ ENGINE = (
     ),
     Option(
         name="quantization",
-        help="int8 or int4: quantise weights while loading",
-        parse=one_of("int8", "int4"),
+        help="int8, fp8 or int4: quantise weights while loading",
+        parse=one_of("int8", "fp8", "int4"),
         metavar="FORM",
     ),
     Option(

@@ -75,9 +75,12 @@ class _CaseGraph:
             if not operand.optional or operand.name in case.weights
         }
         layer = 0 if self.spec.layered else None
-        return self.builder.op_many(
+        made = self.builder.op_many(
             case.op, *operands, weights=weights, layer=layer, name="case", **case.attributes
         )
+        if made[-1].dtype == "cache":  # a fused op that ends with a write
+            return (self._attention(made[0], made[-1], case.axes["D"] ** -0.5),)
+        return made
 
     def _operand(self, operand: Operand) -> Value:
         if operand.dtype == "i32":

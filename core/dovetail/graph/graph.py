@@ -50,26 +50,28 @@ class WeightForm:
 
     kind   dense         data [*shape] in `dtype`
            int8_channel  data i8 [O, I], scale f32 [O]; w = data * scale
+           fp8_channel   data e4m3fn [O, I], finite, scale f32 [O]; w = data * scale
            int4_group    data u8 [O, I / 2], input 2j in the low four bits of byte j and 2j + 1 in the high ones,
                          scale f32 [O, I / group], zero u8 [O, I / group]; w = (data - zero) * scale
     dtype  f32, f16 or bf16 for dense; empty otherwise
     group  inputs that share a scale, for int4_group
     """
 
-    kind: Literal["dense", "int8_channel", "int4_group"]
+    kind: Literal["dense", "int8_channel", "fp8_channel", "int4_group"]
     dtype: str = ""
     group: int = 0
 
     def __str__(self) -> str:
         if self.kind == "dense":
             return self.dtype
-        return "int8" if self.kind == "int8_channel" else f"int4g{self.group}"
+        return f"int4g{self.group}" if self.kind == "int4_group" else self.kind.partition("_")[0]
 
 
 F32 = WeightForm("dense", "f32")
 F16 = WeightForm("dense", "f16")
 BF16 = WeightForm("dense", "bf16")
 INT8 = WeightForm("int8_channel")
+FP8 = WeightForm("fp8_channel")
 INT4 = WeightForm("int4_group", group=128)
 
 

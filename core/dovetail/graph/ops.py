@@ -13,6 +13,7 @@ from types import MappingProxyType
 from . import case_data
 from .cases import Case
 from .encoder_ops import ENCODER_SPECS
+from .expert_ops import EXPERT_SPECS
 from .mesh_ops import MESH_SPECS
 from .spec import (
     Attributes,
@@ -314,7 +315,9 @@ SPECS = (
     ),
 )
 
-_ops: dict[str, OpSpec] = {spec.name: spec for spec in (*SPECS, *ENCODER_SPECS, *MESH_SPECS)}
+_ops: dict[str, OpSpec] = {
+    spec.name: spec for spec in (*SPECS, *ENCODER_SPECS, *EXPERT_SPECS, *MESH_SPECS)
+}
 
 OPS: Mapping[str, OpSpec] = MappingProxyType(_ops)
 """Every op by name."""

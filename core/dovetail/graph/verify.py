@@ -148,7 +148,7 @@ def cache_faults(graph: Graph) -> Iterator[str]:
             yield f"cache layer {layer} is written {writes[layer]} times; expected once"
     made_by = {name: node.layer for node in graph.nodes for name in node.outputs}
     for node in graph.nodes:
-        if node.op == "attention" and len(node.inputs) == 2:
+        if node.op in ("attention", "sink_attention") and len(node.inputs) == 2:
             written = made_by.get(node.inputs[1])
             if written != node.layer:
                 yield f"{node.name}: reads layer {node.layer} after a write of layer {written}"

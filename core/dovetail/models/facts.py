@@ -127,7 +127,7 @@ def refuse_formats(fields: Fields, *, causal: bool = True) -> None:
             method = fields.inner(name).word("quant_method", "unnamed")
             raise UnsupportedModel(
                 f"{FILE}: field {name} (method {method!r}) is not supported; use the unquantised "
-                "checkpoint, and --quantization int8 or int4 to quantise it while loading"
+                "checkpoint, and --quantization int8, fp8 or int4 to quantise it while loading"
             )
     if fields.has("per_layer_config"):
         raise UnsupportedModel(f"{FILE}: field per_layer_config is not supported; expected none")

@@ -8,15 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dovetail.errors import ConfigError
-from dovetail.graph import F32, INT8, Graph, Weight, WeightForm
+from dovetail.graph import F32, FP8, INT8, Graph, Weight, WeightForm
 
 from .checkpoint import Checkpoint
 from .quantise import GROUPS, group_of
 from .safetensors import Tensors, open_tensors
 
 STORED = {"F32": "f32", "F16": "f16", "BF16": "bf16", "F64": "f64"}
-QUANTIZATIONS = {"int8": "int8_channel", "int4": "int4_group"}
-_MATRIX_ROLES = {("linear", "weight"), ("embed", "table")}
+QUANTIZATIONS = {"int8": "int8_channel", "fp8": "fp8_channel", "int4": "int4_group"}
+_MATRIX_ROLES = {
+    ("linear", "weight"),
+    ("embed", "table"),
+    ("mixture", "gate_up"),
+    ("mixture", "down"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ def choose_forms(
     """A form for every weight of a graph.
 
     checkpoint     says how each weight is stored; None (no checkpoint at all) counts as stored in the compute dtype
-    quantization   "int8", "int4" or None; of the matrices of linear and embed
+    quantization   "int8", "fp8", "int4" or None; of the matrices of linear, mixture and embed
     accepted       what the device multiplies; int4 with any group stands for int4 with every group
     compute_dtype  preferred where a stored dtype has to be converted
 
@@ -118,7 +123,7 @@ def _accepts(accepted: Sequence[WeightForm], kind: str) -> bool:
 
 
 def _matrices(graph: Graph) -> set[str]:
-    """Weights that linear and embed use and nothing else does."""
+    """Weights that linear, mixture and embed use and nothing else does."""
     used: dict[str, set[tuple[str, str]]] = {}
     for node in graph.nodes:
         for role, name in node.weights.items():
@@ -130,8 +135,8 @@ def _quantised(
     weight: Weight, quantization: str, accepted: Sequence[WeightForm], notes: _Notes
 ) -> WeightForm | None:
     """The quantised form, int8 where int4 does not fit, None where neither does."""
-    if quantization == "int8":
-        return INT8
+    if quantization in ("int8", "fp8"):
+        return INT8 if quantization == "int8" else FP8
     width = weight.shape[-1]
     if group := group_of(width):
         return WeightForm("int4_group", group=group)

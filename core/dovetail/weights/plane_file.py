@@ -31,7 +31,13 @@ ALIGNMENT = 64
 HEADER_MULTIPLE = 4096
 CHUNK_WORDS = 512
 VERIFYING_THREADS = 4
-NAMES = {"int8": "I8", "uint8": "U8", "float32": "F32", "uint64": "U64"}
+NAMES = {
+    "int8": "I8",
+    "uint8": "U8",
+    "float8_e4m3fn": "F8_E4M3",
+    "float32": "F32",
+    "uint64": "U64",
+}
 
 
 class Damaged(ValueError):
@@ -195,7 +201,7 @@ class PlaneWriter:
         """Write a weight's planes; the same, read from the file. Raises OSError, as when the disk is full."""
         for plane, array in planes.items():
             place = self._layout.places[name, plane]
-            self._write(np.ascontiguousarray(array).data.cast("B"), place.offset)
+            self._write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, place.offset)
             self._sums[name, plane] = sum_of(array)
         return self._layout.planes(name, self.mapped.data)
 

@@ -1,4 +1,4 @@
-"""Quantising a matrix at load: int8 per output channel, int4 in groups of inputs.
+"""Quantising a matrix at load: int8 or fp8 per output channel, int4 in groups of inputs.
 
 Row by row in blocks that stay in a core's cache, so that the peak beyond the result is a few MiB whatever the matrix.
 Round to nearest; no calibration data is looked at.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,9 @@ from dovetail.graph import WeightForm
 F32Array = NDArray[np.float32]
 Planes = dict[str, NDArray[Any]]
 ReadRows = Callable[[slice], F32Array]
+
+E4M3: np.dtype[Any] = np.dtype(ml_dtypes.float8_e4m3fn)
+LARGEST_E4M3 = np.float32(448)
 
 BLOCK_ELEMENTS = 1 << 18
 GROUPS = (128, 64, 32)
@@ -41,7 +45,7 @@ def quantise(read: ReadRows, shape: tuple[int, int], form: WeightForm) -> Planes
     """All planes of a matrix in a quantised form.
 
     read   rows of the matrix [O, I] as f32; may return a buffer that the next call overwrites, is written to
-    form   int8_channel, or int4_group with a group that divides I
+    form   int8_channel, fp8_channel, or int4_group with a group that divides I
 
     Raises NotFinite.
     """
@@ -55,6 +59,8 @@ def quantise(read: ReadRows, shape: tuple[int, int], form: WeightForm) -> Planes
         with np.errstate(invalid="ignore", over="ignore"):
             if form.kind == "int8_channel":
                 _int8(block, into)
+            elif form.kind == "fp8_channel":
+                _fp8(block, into)
             else:
                 _int4(block, form.group, into)
         scale = into["scale"]
@@ -67,8 +73,9 @@ def quantise(read: ReadRows, shape: tuple[int, int], form: WeightForm) -> Planes
 def empty_planes(shape: tuple[int, int], form: WeightForm) -> Planes:
     """Planes of the right shape and dtype with nothing in them yet."""
     outputs, inputs = shape
-    if form.kind == "int8_channel":
-        return {"data": np.empty(shape, np.int8), "scale": np.empty(outputs, np.float32)}
+    if form.kind != "int4_group":
+        dtype = np.dtype(np.int8) if form.kind == "int8_channel" else E4M3
+        return {"data": np.empty(shape, dtype), "scale": np.empty(outputs, np.float32)}
     groups = (outputs, inputs // form.group)
     return {
         "data": np.empty((outputs, inputs // 2), np.uint8),
@@ -80,7 +87,7 @@ def empty_planes(shape: tuple[int, int], form: WeightForm) -> Planes:
 def dequantise(planes: Planes, form: WeightForm) -> F32Array:
     """The matrix [O, I] that the planes stand for, f32."""
     data, scale = planes["data"], planes["scale"]
-    if form.kind == "int8_channel":
+    if form.kind != "int4_group":
         return np.asarray(data.astype(np.float32) * scale[:, None])
     halves = np.stack([data & 15, data >> 4], axis=-1).reshape(*scale.shape, form.group)
     steps = halves.astype(np.float32) - planes["zero"][..., None].astype(np.float32)
@@ -94,6 +101,15 @@ def _int8(block: F32Array, into: Planes) -> None:
     np.divide(block, scale[:, None], out=block)
     np.rint(block, out=block)
     np.copyto(into["data"], block, casting="unsafe")
+    into["scale"][:] = scale
+
+
+def _fp8(block: F32Array, into: Planes) -> None:
+    """scale = max |w| / 448, data = w / scale in e4m3fn, to nearest even; a row of zeros has scale 1."""
+    largest = np.maximum(block.max(axis=1), -block.min(axis=1))
+    scale = _usable(largest / LARGEST_E4M3)
+    np.divide(block, scale[:, None], out=block)
+    into["data"][...] = block.astype(E4M3)
     into["scale"][:] = scale
 
 

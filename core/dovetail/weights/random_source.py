@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dovetail.graph import Graph, Weight
 
+from .quantise import E4M3
 from .source import NUMPY, planes_of
 
 # A prime, so that the repeats never line up with the rows of a matrix.
@@ -62,7 +63,7 @@ class RandomSource:
 
     @cached_property
     def _normal(self) -> NDArray[np.float32]:
-        """The block that all dense and int8 numbers are cut from."""
+        """The block that all numbers but those of int4 are cut from."""
         return np.random.default_rng(self._seed).standard_normal(_BLOCK, dtype=np.float32)
 
     @cached_property
@@ -77,10 +78,11 @@ class RandomSource:
             mean, spread = (1.0, 0.1) if weight.name in self._norms else (0.0, deviation)
             block = (mean + spread * self._normal).astype(NUMPY[weight.form.dtype])
             return self._cut(block, weight, weight.shape[1:], start, stop)
-        if weight.form.kind == "int8_channel":
+        if weight.form.kind != "int4_group":
             if plane == "scale":
                 return np.full(stop - start, deviation / 32, np.float32)
-            block = np.clip(np.rint(32 * self._normal), -127, 127).astype(np.int8)
+            block = np.clip(np.rint(32 * self._normal), -127, 127)
+            block = block.astype(np.int8 if weight.form.kind == "int8_channel" else E4M3)
             return self._cut(block, weight, (inputs,), start, stop)
         return self._int4(weight, plane, start, stop, deviation)
 

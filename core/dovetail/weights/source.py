@@ -173,7 +173,7 @@ class CheckpointSource:
 
 def planes_of(form: WeightForm) -> tuple[str, ...]:
     """Names of a form's planes."""
-    planes = {"dense": 1, "int8_channel": 2, "int4_group": 3}
+    planes = {"dense": 1, "int8_channel": 2, "fp8_channel": 2, "int4_group": 3}
     return ("data", "scale", "zero")[: planes[form.kind]]
 
 
@@ -182,13 +182,13 @@ def data_bytes(weight: Weight) -> int:
     count = math.prod(weight.shape)
     if weight.form.kind == "dense":
         return count * NUMPY[weight.form.dtype].itemsize
-    return count if weight.form.kind == "int8_channel" else count // 2
+    return count // 2 if weight.form.kind == "int4_group" else count
 
 
 def weight_bytes(weight: Weight) -> int:
     """Bytes of all planes of a weight."""
     count = data_bytes(weight)
-    if weight.form.kind == "int8_channel":
+    if weight.form.kind in ("int8_channel", "fp8_channel"):
         return count + weight.shape[0] * np.dtype(np.float32).itemsize
     if weight.form.kind == "int4_group":
         groups = math.prod(weight.shape) // weight.form.group

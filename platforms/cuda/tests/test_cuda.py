@@ -1,32 +1,19 @@
-"""The platform without its hardware: what it says of a machine, and the contract on emulated devices."""
+"""What the platform says of a machine, and which of torch's devices it opens; the rest is in plugin_sdk/tests/test_gpus.py."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from dovetail.config import EngineConfig
-from dovetail.engine.driven import Driven
-from dovetail.engine.load import load_engine
+import torch
 from dovetail.errors import PlatformError
 from dovetail.platform import DeviceInfo
-from dovetail.plugins import GROUP, choices, discover
-from dovetail.request import Request
-from dovetail.sampling import SamplingParams
-from dovetail.weights.checkpoint import open_checkpoint
 from dovetail_cuda import driver
+from dovetail_cuda import open as opening
 from dovetail_cuda.platform import CudaPlatform
-
-POINT = EntryPoint("cuda", "dovetail_cuda.platform:CudaPlatform", GROUP)
-INTERPRETED = (
-    "(attention|attention_write)/(grouped|window|one_token)/(f32|bf16)|"
-    "rope/(partial_halves|whole_interleaved)/|(rms_norm|add_rms_norm|layer_norm)/(even|bias)|gated_activation/silu"
-)
-"""Cases whose kernels are interpreted: each program takes some ten milliseconds."""
+from dovetail_cuda.select import chip
+from dovetail_sdk.gpu.choosing import capabilities
 
 
 class Library:
@@ -101,61 +88,32 @@ def test_what_is_missing_is_said_in_a_sentence(monkeypatch, library, version, wo
         CudaPlatform().open([only])
 
 
-def test_emulated_devices_are_taken_only_by_name():
-    found = discover([POINT])
-    assert all(device.emulated for device in found[0].devices if device.unavailable is None)
-    (chosen,) = choices("cuda:host,host1", found)
-    assert [device.id for device in chosen.devices] == ["host", "host1"]
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """Torch sees the driver's device 1 as its only one."""
+    monkeypatch.setattr(driver, "uuid", lambda device: f"GPU-{device}")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda at: SimpleNamespace(uuid="1"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda at: (9, 0))
 
 
-SUITE = """
-import sys
-import torch
-from dovetail_cuda.platform import CudaPlatform
-from dovetail_sdk.conformance import run
-torch.set_num_threads(1)  # of ops this small
-device, cases, *layers = sys.argv[1:]
-card = run(CudaPlatform(), layers=layers, ids=[device], cases=cases or None)
-print(card.text())
-sys.exit(not card.ok or not card.emulated or not card.outcomes)
-"""
+def test_a_device_is_found_by_its_name_for_everybody(two_gpus):
+    assert opening.find("1") == (0, "sm_90")
+    with pytest.raises(PlatformError, match="cuda:0 is hidden .* by CUDA_VISIBLE_DEVICES"):
+        opening.find("0")
 
 
-def run(device: str, *layers: str, cases: str = "") -> None:
-    """In a process of its own: whether Triton interprets is settled once per process."""
-    command = [sys.executable, "-c", SUITE, device, cases, *layers]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+def test_torch_that_cannot_use_the_driver_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(PlatformError, match="cannot use the driver here; see nvidia-smi"):
+        opening.find("0")
 
 
-def reply(engine: Driven) -> list[int]:
-    """Greedy tokens for a prompt."""
-    prompt = np.random.default_rng(5).integers(300, 1500, 20).tolist()
-    sampling = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True)
-    engine.submit(Request(id="one", prompt=prompt, sampling=sampling, max_tokens=12))
-    tokens: list[int] = []
-    while len(tokens) < 12:
-        for output in engine.step():
-            tokens += output.tokens
-    return tokens
-
-
-def test_the_contract_holds_with_torch_in_the_place_of_the_chip():
-    run("host", "contract", "cache", "steps", "programs", "models")
-
-
-def test_interpreted_kernels_compute_what_the_reference_does():
-    run("emulated", "ops", cases=INTERPRETED)
-
-
-def test_a_mesh_replies_as_one_device_does():
-    """The bundled model, through the engine: the same tokens on one and on 2 devices."""
-    found, replies = discover([POINT]), []
-    for spec in ("cuda:host", "cuda:host,host1"):
-        config = EngineConfig(platform=spec, dtype="f32", max_model_len=256, max_num_seqs=2)
-        engine = load_engine(config, open_checkpoint("demo"), choices(spec, found))
-        try:
-            replies.append(reply(engine))
-        finally:
-            engine.close()
-    assert replies[0] == replies[1] and len(replies[0]) > 8
+@pytest.mark.parametrize(
+    ("architecture", "fp8"), [("sm_80", None), ("sm_90", "e4m3fn"), ("emulated", "e4m3fn")]
+)
+def test_ampere_has_no_8_bit_floats_of_its_own(architecture, fp8):
+    assert chip(architecture).fp8 == fp8
+    forms = {form.name for form in capabilities(chip(architecture)).cache_forms}
+    assert ("fp8" in forms) == (fp8 is not None)

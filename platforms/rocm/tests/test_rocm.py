@@ -1,28 +1,18 @@
-"""The platform without its hardware: what it says of a machine, and the contract on emulated devices."""
+"""What the platform says of a machine, and which of torch's devices it opens; the rest is in plugin_sdk/tests/test_gpus.py."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from dovetail.config import EngineConfig
-from dovetail.engine.driven import Driven
-from dovetail.engine.load import load_engine
+import torch
 from dovetail.errors import PlatformError
-from dovetail.plugins import GROUP, choices, discover
-from dovetail.request import Request
-from dovetail.sampling import SamplingParams
-from dovetail.weights.checkpoint import open_checkpoint
 from dovetail_rocm import driver
+from dovetail_rocm import open as opening
 from dovetail_rocm.platform import RocmPlatform
-
-POINT = EntryPoint("rocm", "dovetail_rocm.platform:RocmPlatform", GROUP)
-INTERPRETED = "attention/(grouped|window)/bf16|attention_write/grouped/f16|rope/partial_interleaved/|rms_norm/even"
-"""Cases whose kernels are interpreted, others than those of the other platform with these kernels."""
+from dovetail_rocm.select import chip
+from dovetail_sdk.gpu.choosing import capabilities
 
 
 def node(folder: Path, number: int, version: int, simds: int = 304, gib: int = 192) -> None:
@@ -93,61 +83,39 @@ def test_what_is_missing_is_said_in_a_sentence(nodes, gate, tmp_path, monkeypatc
         RocmPlatform().open([old])
 
 
-def test_emulated_devices_are_taken_only_by_name():
-    found = discover([POINT])
-    assert all(device.emulated for device in found[0].devices if device.unavailable is None)
-    (chosen,) = choices("rocm:host,host1", found)
-    assert [device.id for device in chosen.devices] == ["host", "host1"]
+@pytest.mark.parametrize(
+    ("found", "architecture", "words"),
+    [
+        ("gfx942:sramecc+:xnack-", "gfx942", None),
+        ("gfx906:sramecc+:xnack-", None, "rocm:0 is gfx906, none of gfx90a"),
+    ],
+)
+def test_a_device_is_what_torch_says_it_is(monkeypatch, found, architecture, words):
+    properties = SimpleNamespace(gcnArchName=found)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda at: properties)
+    if words is None:
+        assert opening.find("0") == (0, architecture)
+    else:
+        with pytest.raises(PlatformError, match=words):
+            opening.find("0")
+    with pytest.raises(PlatformError, match="does not see rocm:1; HIP_VISIBLE_DEVICES"):
+        opening.find("1")
 
 
-SUITE = """
-import sys
-import torch
-from dovetail_rocm.platform import RocmPlatform
-from dovetail_sdk.conformance import run
-torch.set_num_threads(1)  # of ops this small
-device, cases, *layers = sys.argv[1:]
-card = run(RocmPlatform(), layers=layers, ids=[device], cases=cases or None)
-print(card.text())
-sys.exit(not card.ok or not card.emulated or not card.outcomes)
-"""
-
-
-def run(device: str, *layers: str, cases: str = "") -> None:
-    """In a process of its own: whether Triton interprets is settled once per process."""
-    command = [sys.executable, "-c", SUITE, device, cases, *layers]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-
-
-def reply(engine: Driven) -> list[int]:
-    """Greedy tokens for a prompt."""
-    prompt = np.random.default_rng(5).integers(300, 1500, 20).tolist()
-    sampling = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True)
-    engine.submit(Request(id="one", prompt=prompt, sampling=sampling, max_tokens=12))
-    tokens: list[int] = []
-    while len(tokens) < 12:
-        for output in engine.step():
-            tokens += output.tokens
-    return tokens
-
-
-def test_the_contract_holds_with_torch_in_the_place_of_the_chip():
-    run("host", "contract", "steps", "programs")
-
-
-def test_interpreted_kernels_compute_what_the_reference_does():
-    run("emulated", "ops", cases=INTERPRETED)
-
-
-def test_a_mesh_replies_as_one_device_does():
-    """The bundled model, through the engine: the same tokens on one and on 4 devices."""
-    found, replies = discover([POINT]), []
-    for spec in ("rocm:host", "rocm:host,host1,host2,host3"):
-        config = EngineConfig(platform=spec, dtype="f32", max_model_len=256, max_num_seqs=2)
-        engine = load_engine(config, open_checkpoint("demo"), choices(spec, found))
-        try:
-            replies.append(reply(engine))
-        finally:
-            engine.close()
-    assert replies[0] == replies[1] and len(replies[0]) > 8
+@pytest.mark.parametrize(
+    ("architecture", "fp8"),
+    [
+        ("gfx90a", None),
+        ("gfx942", "e4m3fnuz"),
+        ("gfx950", "e4m3fn"),
+        ("gfx1100", None),
+        ("gfx1201", "e4m3fn"),
+        ("emulated", "e4m3fnuz"),
+    ],
+)
+def test_every_chip_has_8_bit_floats_of_its_own_kind(architecture, fp8):
+    assert chip(architecture).fp8 == fp8
+    forms = {form.name for form in capabilities(chip(architecture)).cache_forms}
+    assert ("fp8" in forms) == (fp8 is not None)

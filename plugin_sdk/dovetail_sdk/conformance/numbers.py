@@ -49,8 +49,8 @@ class Weights:
     def planes(self, name: str) -> tuple[str, ...]:
         """See WeightSource."""
         kind = self._graph.weights[name].form.kind
-        return {"dense": ("data",), "int8_channel": ("data", "scale")}.get(
-            kind, ("data", "scale", "zero")
+        return {"dense": ("data",), "int4_group": ("data", "scale", "zero")}.get(
+            kind, ("data", "scale")
         )
 
     def read(self, name: str, plane: str = "data", rows: slice = slice(None)) -> Array:
@@ -77,6 +77,10 @@ def quantised(numbers: F32, form: WeightForm) -> dict[str, Array]:
     if form.kind == "int8_channel":
         scale = np.maximum(np.abs(numbers).max(axis=1), 1e-8) / np.float32(127)
         data = np.clip(np.rint(numbers / scale[:, None]), -127, 127).astype(np.int8)
+        return {"data": data, "scale": scale.astype(np.float32)}
+    if form.kind == "fp8_channel":
+        scale = np.maximum(np.abs(numbers).max(axis=1), 1e-8) / np.float32(448)
+        data = (numbers / scale[:, None]).astype(ml_dtypes.float8_e4m3fn)
         return {"data": data, "scale": scale.astype(np.float32)}
     grouped = numbers.reshape(len(numbers), -1, form.group)
     low, high = grouped.min(axis=2), grouped.max(axis=2)

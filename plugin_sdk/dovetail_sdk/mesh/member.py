@@ -168,7 +168,7 @@ class Member:
         """Rows of a weight, in the member's part of the shared memory."""
         self._send("weight", self.rank, (name, plane, first, end))
         shape, dtype = decode(self._connection.recv_bytes())
-        kind: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+        kind: np.dtype[Any] = np.dtype(getattr(ml_dtypes, dtype, dtype))
         return shape, kind, self._memory.piece(self.rank)
 
 

@@ -4,6 +4,7 @@
     attention.py wrong attention
     ops.py       other wrong arithmetic
     encoders.py  wrong ops of encoders
+    experts.py   wrong mixtures of experts, wrong sinks
     paging.py    wrong caches
     programs.py  wrong steps: copies, padding, outputs, slots
     sampling.py  wrong draws
@@ -14,7 +15,7 @@
 `UNMUTATED` must pass what the mutants fail. None of this is for use.
 """
 
-from . import attention, contract, encoders, flight, ops, paging, programs, sampling
+from . import attention, contract, encoders, experts, flight, ops, paging, programs, sampling
 from .flight import LatePlatform
 from .plant import CopyPlatform, Mutant
 
@@ -22,6 +23,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *attention.MUTANTS,
     *ops.MUTANTS,
     *encoders.MUTANTS,
+    *experts.MUTANTS,
     *paging.MUTANTS,
     *programs.MUTANTS,
     *sampling.MUTANTS,

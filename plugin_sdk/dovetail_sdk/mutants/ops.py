@@ -239,6 +239,13 @@ MUTANTS = (
         source=reread("int8_channel", "scale", first_everywhere),
     ),
     mutant(
+        "fp8-one-scale",
+        "fp8 weights have one scale for all channels",
+        "ops",
+        ops="^linear$",
+        source=reread("fp8_channel", "scale", first_everywhere),
+    ),
+    mutant(
         "int4-nibbles-swapped",
         "the high four bits of a byte come first",
         "ops",

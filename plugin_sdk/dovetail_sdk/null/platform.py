@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from dovetail.graph import BF16, COMPUTE_DTYPES, F16, F32, INT4, INT8, OPS, CacheGroup, Graph
+from dovetail.graph import BF16, COMPUTE_DTYPES, F16, F32, FP8, INT4, INT8, OPS, CacheGroup, Graph
 from dovetail.platform import (
     I32,
     CacheForm,
@@ -76,7 +76,7 @@ class NullDevice(Device):
         self.capabilities = Capabilities(
             ops={name: spec.revision for name, spec in OPS.items()},
             compute_dtypes=COMPUTE_DTYPES,
-            weight_forms=(F32, F16, BF16, INT8, INT4),
+            weight_forms=(F32, F16, BF16, INT8, FP8, INT4),
             cache_forms=(CacheForm("f32", 1, 1024), CacheForm("bf16", 1, 1024)),
             columns=frozenset({"token_types"}),
             steps_in_flight=steps_in_flight,

@@ -17,7 +17,7 @@ from dovetail.platform import F32, I32
 
 from dovetail_sdk.runner import Layer, Step
 
-from . import encoder_ops, mesh_ops
+from . import encoder_ops, expert_ops, mesh_ops
 from .softmax import attend
 
 ROOT_2 = math.sqrt(2.0)
@@ -135,6 +135,7 @@ def attention(
     value_width: int,
     window: int | None = None,
     soft_cap: float | None = None,
+    sinks: F32 | None = None,
 ) -> F32:
     """Causal attention of the step's new tokens over the paged keys and values of their rows.
 
@@ -143,6 +144,7 @@ def attention(
     cache    the node's layer, keys [B, S, K, D], values [B, S, K, Dv]
     window   tokens or None: query i sees key j iff 0 <= i - j < window
     soft_cap scores become soft_cap * tanh(score / soft_cap)
+    sinks    [H] or None, see sink_attention
     returns  [T, H, Dv]
 
     Source: Vaswani et al. 2017, section 3.2; Ainslie et al. 2023 (grouped heads); Kwon et al. 2023, section 4.
@@ -158,8 +160,19 @@ def attention(
         hidden = distance < 0
         if window is not None:
             hidden |= distance >= window
-        y[mine] = attend(q[mine], keys, values, hidden, scale, soft_cap)
+        y[mine] = attend(q[mine], keys, values, hidden, scale, soft_cap, sinks)
     return y
+
+
+def sink_attention(q: F32, written: F32, *, sinks: F32, **given: Any) -> F32:
+    """attention whose softmax has one more logit per head, which takes its weight without a value.
+
+    sinks    [H]
+    returns  [T, H, Dv]
+
+    Source: Xiao et al. 2023, section 3.
+    """
+    return attention(q, written, sinks=sinks, **given)
 
 
 def _read(cache: Layer, step: Step, row: int, first: int) -> tuple[F32, F32]:
@@ -304,6 +317,8 @@ _ALL: tuple[Callable[..., Any], ...] = (
     take_rows,
     add_rms_norm,
     *encoder_ops.FUNCTIONS,
+    expert_ops.mixture,
+    sink_attention,
     *mesh_ops.FUNCTIONS,
 )
 OPS: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -311,5 +326,5 @@ OPS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 )
 """Op -> its function."""
 
-CACHED = frozenset({"kv_write", "attention", "attention_write"})
+CACHED = frozenset({"kv_write", "attention", "attention_write", "sink_attention"})
 """Ops that get the cache of their layer and the step."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from dovetail.graph import BF16, COMPUTE_DTYPES, F16, F32, INT4, INT8
+from dovetail.graph import BF16, COMPUTE_DTYPES, F16, F32, FP8, INT4, INT8
 from dovetail.graph import OPS as SPECS
 from dovetail.platform import CacheForm, Capabilities, Device, DeviceInfo, Platform
 
@@ -53,7 +53,7 @@ class ReferenceDevice(KernelDevice):
         capabilities = Capabilities(
             ops={},
             compute_dtypes=COMPUTE_DTYPES,
-            weight_forms=(F32, F16, BF16, INT8, INT4),
+            weight_forms=(F32, F16, BF16, INT8, FP8, INT4),
             cache_forms=tuple(CacheForm(form, 1, 1024) for form in FORMS),
             columns=frozenset({"token_types"}),
             steps_in_flight=steps_in_flight,

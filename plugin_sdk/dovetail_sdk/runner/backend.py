@@ -86,5 +86,6 @@ NUMPY_TYPES: dict[str, np.dtype[Any]] = {
     "f32": np.dtype(np.float32),
     "bf16": np.dtype(ml_dtypes.bfloat16),
     "f16": np.dtype(np.float16),
+    "fp8": np.dtype(ml_dtypes.float8_e4m3fn),
 }
-"""NumPy's type of a dtype of values and of cache forms."""
+"""NumPy's type of a dtype of values and of cache forms; a device's fp8 may be another kind of the same size."""

@@ -16,6 +16,9 @@ from .backend import NUMPY_TYPES, Array, Backend
 
 A = TypeVar("A")
 
+SCALED = frozenset({"fp8"})
+"""Cache forms whose keys and values come with a scale per token and head."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -61,12 +64,16 @@ class Step:
 class Layer:
     """One layer's keys [B, S, K, D] and values [B, S, K, Dv], of the cache form's type.
 
+    scales  of the keys and of the values, f32 [B, S, K] each: what stored numbers are multiplied by. None but for SCALED
+            forms
+
     A kernel writes into the arrays, or puts others in their place where arrays do not change.
     """
 
     group: int
     keys: Array
     values: Array
+    scales: tuple[Array, Array] | None = None
 
 
 class PagedCache:
@@ -96,6 +103,9 @@ class PagedCache:
                         index,
                         backend.empty((*shape, group.key_width), layout.form),
                         backend.empty((*shape, group.value_width), layout.form),
+                        (backend.empty(shape, "f32"), backend.empty(shape, "f32"))
+                        if layout.form in SCALED
+                        else None,
                     )
                     for _ in group.layers
                 ]
@@ -163,9 +173,15 @@ class PagedCache:
             self._written[group][blocks] = True
 
     def group_arrays(self, group: int) -> list[Array]:
-        """All layers' keys, then all layers' values."""
+        """All layers' keys, then all layers' values, then the scales of either."""
         layers = self._layers[group]
-        return [layer.keys for layer in layers] + [layer.values for layer in layers]
+        scales = [pair for layer in layers if (pair := layer.scales) is not None]
+        return [
+            *(layer.keys for layer in layers),
+            *(layer.values for layer in layers),
+            *(keys for keys, _ in scales),
+            *(values for _, values in scales),
+        ]
 
 
 def _check_written(
@@ -184,8 +200,11 @@ def _check_written(
 
 def block_bytes(layout: KVLayout) -> tuple[int, ...]:
     """Bytes of one block per group, all its layers."""
-    width = NUMPY_TYPES[layout.form].itemsize * layout.block_size
+    item, scales = NUMPY_TYPES[layout.form].itemsize, 8 if layout.form in SCALED else 0
     return tuple(
-        len(group.layers) * group.kv_heads * (group.key_width + group.value_width) * width
+        len(group.layers)
+        * group.kv_heads
+        * layout.block_size
+        * (item * (group.key_width + group.value_width) + scales)
         for group in layout.groups
     )

@@ -19,12 +19,12 @@ from dovetail.platform import (
     Tokens,
 )
 
-from dovetail_sdk.batches import Cache, check_batch, check_columns, check_sampled
+from dovetail_sdk.batches import check_sampled
 
 from .backend import Array, Event
 from .cache import Step
 from .call import run_graph
-from .state import ModelState
+from .state import ModelState, output_of
 
 
 class KernelProgram(Program):
@@ -37,15 +37,11 @@ class KernelProgram(Program):
     def run(self, batch: Batch) -> Pending:
         """Raises ValueError, naming what is wrong, for a step that no engine may issue."""
         state = self._state
-        cache, backend = state.cache(), state.backend
-        layout = cache.layout
-        check_batch(batch, self.shape, Cache(layout.block_size, cache.num_blocks, layout.groups))
-        check_columns(batch, state.graph.inputs)
-        state.calls.check_tokens(batch.tokens)
+        cache, backend = state.checked(batch, self.shape), state.backend
         tokens = state.registers.resolve(batch.tokens)
         for group, copies in enumerate(batch.copies):
             cache.copy(group, copies[:, 0], copies[:, 1])
-        step = Step.of(batch, layout.block_size)
+        step = Step.of(batch, cache.layout.block_size)
         cache.begin(step)
         given: dict[str, Any] = {
             "tokens": tokens,
@@ -100,9 +96,7 @@ class KernelPending(Pending):
 
     def _output(self, name: str) -> F32:
         """An output as f32 on the host, downloaded once."""
-        if name not in self._results:
-            raise ValueError(f"the graph has no output {name!r}; it has {sorted(self._results)}")
         if name not in self._on_host:
-            array = self._state.backend.download(self._results[name])
+            array = self._state.backend.download(output_of(self._results, name))
             self._on_host[name] = np.asarray(array, np.float32)
         return self._on_host[name]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from dovetail.graph import Graph
-from dovetail.platform import KVLayout, Shape
+from dovetail.platform import Batch, KVLayout, Shape
 
+from dovetail_sdk.batches import Cache, check_batch, check_columns
 from dovetail_sdk.registers import Calls, Registers
 from dovetail_sdk.sampling import HostSampler
 
-from .backend import Backend
+from .backend import Array, Backend
 from .cache import PagedCache
 from .call import Call
 
@@ -37,6 +40,15 @@ class GraphState:
             raise ValueError("the cache was not allocated")
         return self.paged
 
+    def checked(self, batch: Batch, shape: Shape) -> PagedCache:
+        """The cache for a step; ValueError, naming what is wrong, for a step that no engine may issue."""
+        cache = self.cache()
+        layout = cache.layout
+        check_batch(batch, shape, Cache(layout.block_size, cache.num_blocks, layout.groups))
+        check_columns(batch, self.graph.inputs)
+        self.calls.check_tokens(batch.tokens)
+        return cache
+
     def workspace(self, shape: Shape) -> int:
         """The widest values of a step a few times over, and the logits twice."""
         widths = [
@@ -46,6 +58,13 @@ class GraphState:
         ]
         step = 8 * shape.tokens * max(widths, default=0)
         return 4 * (step + 2 * shape.outputs * self.vocab_size)
+
+
+def output_of(results: Mapping[str, Array], name: str) -> Array:
+    """An output of the graph. ValueError for one that it has not."""
+    if name not in results:
+        raise ValueError(f"the graph has no output {name!r}; it has {sorted(results)}")
+    return results[name]
 
 
 class ModelState(GraphState):

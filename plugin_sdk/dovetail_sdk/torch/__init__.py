@@ -14,6 +14,7 @@ name (`over`). Everything is issued and nothing waited for but by Pending.wait a
     registers.py  the token that each slot sampled last
     sampler.py    sampling on the device; draw.py and philox.py what it computes
     blocks.py     block transfer
+    fp8.py        8-bit floats
     device.py     TorchDevice
 
 A kernel's `call` takes the op's inputs, then by name its weights, its attributes and, for layered ops, cache=Layer and

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from dovetail_sdk.runner import Backend
 
+from .fp8 import KINDS, movable
 from .queue import Queue, allocating, queue_of
 
 TYPES: dict[str, torch.dtype] = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
-"""Torch's type of a dtype of values and of cache forms."""
+"""Torch's type of a dtype of values and of cache forms; that of the form "fp8" is the device's own."""
 
 PIECE = 32 << 20
 """Bytes of page-locked memory that a weight goes through at a time."""
@@ -29,6 +30,7 @@ _BY_NUMPY: dict[np.dtype[Any], torch.dtype] = {
     np.dtype(np.int32): torch.int32,
     np.dtype(np.int64): torch.int64,
     np.dtype(np.uint32): torch.int32,
+    np.dtype(ml_dtypes.float8_e4m3fn): torch.float8_e4m3fn,
     np.dtype(np.int8): torch.int8,
     np.dtype(np.uint8): torch.uint8,
     np.dtype(np.bool_): torch.bool,
@@ -38,21 +40,23 @@ _BY_NUMPY: dict[np.dtype[Any], torch.dtype] = {
 class TorchBackend(Backend):
     """One device. Uploads go through two pieces of page-locked memory in turn, beside the kernels.
 
-    reserved  memory that the cache may not take, for a device that is the host itself
+    fp8  what the cache form "fp8" is here, of fp8.KINDS
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, fp8: str | None = None) -> None:
         self.device = device
+        self._forms = TYPES if fp8 is None else {**TYPES, "fp8": KINDS[fp8]}
         self.queue: Queue = queue_of(device)
         self._pieces: list[torch.Tensor] = []
         self._turn = 0
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> torch.Tensor:
-        num_bytes, free = math.prod(shape) * TYPES[dtype].itemsize, self.memory().free
+        kind = self._forms[dtype]
+        num_bytes, free = math.prod(shape) * kind.itemsize, self.memory().free
         if num_bytes > free:  # the host's allocator would promise it
             raise OutOfMemory(f"{num_bytes} bytes for one array of the cache, and {free} are free")
         with allocating(f"{num_bytes} bytes for one array of the cache"):
-            return torch.zeros(shape, dtype=TYPES[dtype], device=self.device)
+            return torch.zeros(shape, dtype=kind, device=self.device)
 
     def upload(self, array: NDArray[Any]) -> torch.Tensor:
         """A copy; u32 comes as the i32 of the same bits. On a device with streams it is there for whatever is issued next."""
@@ -101,10 +105,10 @@ class TorchBackend(Backend):
         return array.to(TYPES[dtype])
 
     def take(self, array: torch.Tensor, blocks: I32) -> NDArray[Any]:
-        return self.download(array.index_select(0, self.upload(blocks)))
+        return self.download(movable(array).index_select(0, self.upload(blocks)))
 
     def put(self, array: torch.Tensor, blocks: I32, data: NDArray[Any]) -> None:
-        array.index_copy_(0, self.upload(blocks.astype(np.int64)), self.upload(data))
+        movable(array).index_copy_(0, self.upload(blocks.astype(np.int64)), self.upload(data))
 
     def copy(self, array: torch.Tensor, sources: I32, targets: I32) -> None:
         at = self.upload(np.stack([targets, sources]).astype(np.int64))
@@ -113,4 +117,5 @@ class TorchBackend(Backend):
     @staticmethod
     def copy_at(array: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor) -> None:
         """array[targets] = array[sources] by index tensors [n] i64 of the device."""
+        array = movable(array)
         array.index_copy_(0, targets, array.index_select(0, sources))

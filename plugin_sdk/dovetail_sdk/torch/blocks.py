@@ -21,7 +21,7 @@ def read_blocks(state: TorchState, group: int, blocks: I32, out: NDArray[np.uint
     """Gathered behind what was issued before, copied beside what is issued after; all layers' keys, then values."""
     queue = state.backend.queue
     at = state.staging.send([blocks])[0]
-    parts = [_bytes(array.index_select(0, at)) for array in state.cache().group_arrays(group)]
+    parts = [_bytes(array).index_select(0, at) for array in state.cache().group_arrays(group)]
     gathered = torch.cat(parts, dim=1)
     host = torch.empty(gathered.shape, dtype=torch.uint8, pin_memory=queue.pinned)
     with queue.copying(gathered):

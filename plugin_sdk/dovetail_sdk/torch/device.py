@@ -30,6 +30,7 @@ class TorchDevice(KernelDevice):
     device    "cpu", "cuda:0", ...
     kernels   as in dovetail_sdk.torch.KERNELS, with a platform's own in the place of some
     sampling  kernels of the platform's own for dovetail_sdk.torch.draw's
+    fp8       the kind of the cache form "fp8", of dovetail_sdk.torch.fp8.KINDS
     capture   how steps of one token per row are captured; None: every step is launched kernel by kernel
     """
 
@@ -41,8 +42,9 @@ class TorchDevice(KernelDevice):
         *,
         sampling: Sampling | None = None,
         capture: Callable[[torch.device], Capture] | None = None,
+        fp8: str | None = None,
     ) -> None:
-        backend = TorchBackend(device)
+        backend = TorchBackend(device, fp8)
         super().__init__(backend, kernels, replace(capabilities, steps_in_flight=2))
         self._torch, self._sampling, self._capture = backend, sampling, capture
 
@@ -72,7 +74,8 @@ class TorchModel(KernelModel):
         self._state.backend.queue.finish()
         with self._state.lock:
             super().allocate(layout, num_blocks)
-        self.block_format = f"torch {layout.form} S={layout.block_size} layers K V"
+        kinds = {array.dtype for array in self._state.cache().arrays()} or {layout.form}
+        self.block_format = f"{kinds.pop()} S={layout.block_size} layers K V"
 
     def compile(self, shape: Shape) -> Program:
         try:

@@ -21,9 +21,10 @@ from dovetail.platform import (
 )
 from torch import Tensor
 
-from dovetail_sdk.batches import Cache, check_batch, check_columns, check_sampled
+from dovetail_sdk.batches import check_sampled
 from dovetail_sdk.runner import Event
 from dovetail_sdk.runner.call import run_graph
+from dovetail_sdk.runner.state import output_of
 
 from .capture import Captured, buckets
 from .inputs import BucketInputs, Given, eager, one_each
@@ -45,11 +46,7 @@ class TorchProgram(Program):
     def run(self, batch: Batch) -> Pending:
         """Raises ValueError, naming what is wrong, for a step that no engine may issue."""
         state = self._state
-        cache = state.cache()
-        layout = cache.layout
-        check_batch(batch, self.shape, Cache(layout.block_size, cache.num_blocks, layout.groups))
-        check_columns(batch, state.graph.inputs)
-        state.calls.check_tokens(batch.tokens)
+        state.checked(batch, self.shape)
         with state.lock, torch.inference_mode(), device_errors():
             state.registers.reserve(np.minimum(batch.tokens, -1))
             for group, copies in enumerate(batch.copies):
@@ -137,7 +134,7 @@ class TorchPending(Pending):
         check_sampled(rows, self._outputs)
         state.calls.check_sample(self._run)
         with state.lock, torch.inference_mode(), device_errors():
-            logits = self._output("logits")
+            logits = output_of(self._results, "logits")
             ticket = state.sampler.sample(logits, rows, columns, late, state.registers)
         state.calls.sampled(columns.slot)
         return ticket
@@ -147,13 +144,8 @@ class TorchPending(Pending):
         state = self._state
         state.calls.check_fetch(self._run)
         with state.lock, torch.inference_mode(), device_errors():
-            wanted = self._output(output).index_select(0, state.staging.send([rows])[0])
+            wanted = output_of(self._results, output).index_select(0, state.staging.send([rows])[0])
             return fetched(wanted, state.backend.queue)
-
-    def _output(self, name: str) -> Tensor:
-        if name not in self._results:
-            raise ValueError(f"the graph has no output {name!r}; it has {sorted(self._results)}")
-        return self._results[name]
 
 
 def fetched(array: Tensor, queue: Queue) -> Ticket[F32]:

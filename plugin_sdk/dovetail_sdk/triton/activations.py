@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -51,49 +50,56 @@ def _activation(
 
 
 def activation(x: Tensor, *, activation: str, architecture: str) -> Tensor:
-    """silu, gelu (by erf), gelu_tanh or relu of x [*], contiguous; returns x's shape and dtype.
+    """silu, gelu (by erf), gelu_tanh or relu of x [*]; returns x's shape and dtype.
 
     Source: Hendrycks and Gimpel 2016; Elfwing et al. 2017 (silu).
     """
-    y = torch.empty_like(x)
-    _launch(x, x, y, (1, 1), activation, False, architecture)
+    y = x.new_empty(x.shape)
+    x = _in_rows(x)
+    _launch(x, x, y, activation, False, architecture)
     return y
 
 
 def gated_activation(gate: Tensor, up: Tensor, *, activation: str, architecture: str) -> Tensor:
-    """activation(gate) * up; gate and up [*, F], contiguous; returns [*, F].
+    """activation(gate) * up; gate and up [*, F]; returns [*, F].
 
     Source: Shazeer 2020, section 2.
     """
-    y = torch.empty_like(gate)
-    _launch(gate, up, y, (1, 1), activation, True, architecture)
+    y = gate.new_empty(gate.shape)
+    _launch(_in_rows(gate), _in_rows(up), y, activation, True, architecture)
     return y
 
 
 def split_gated_activation(x: Tensor, *, activation: str, architecture: str) -> Tensor:
-    """The first half of the last axis is gate, the second up: x [*, 2F], contiguous -> [*, F]."""
+    """The first half of the last axis is gate, the second up: x [*, 2F] -> [*, F]."""
     width = x.shape[-1] // 2
-    y = torch.empty((*x.shape[:-1], width), dtype=x.dtype, device=x.device)
-    _launch(x, x[..., width:], y, (2, 2), activation, True, architecture)
+    y = x.new_empty((*x.shape[:-1], width))
+    rows = _in_rows(x)
+    _launch(rows[:, :width], rows[:, width:], y, activation, True, architecture)
     return y
+
+
+def _in_rows(x: Tensor) -> Tensor:
+    """[*, W] as [rows, W]; rows may lie further apart than they are wide, as those of a split's pieces do."""
+    rows = x.reshape(-1, x.shape[-1])
+    return rows if rows.stride(1) == 1 else rows.contiguous()
 
 
 def _launch(
     gate: Tensor,
     up: Tensor,
     y: Tensor,
-    strides: tuple[int, int],
     activation: str,
     gated: bool,
     architecture: str,
 ) -> None:
-    """strides are in widths of y."""
+    """gate and up are [rows, F]."""
     width = y.shape[-1]
     tuning = tuned("activations", architecture)
     block = whole(tuning, "block")
     launch(
         _activation, (ceil_div(y.numel(), block),),
         gate, up, y, y.numel(),
-        F=width, GATE_STRIDE=strides[0] * width, UP_STRIDE=strides[1] * width,
+        F=width, GATE_STRIDE=gate.stride(0), UP_STRIDE=up.stride(0),
         KIND=KINDS[activation], GATED=gated, BLOCK=block, tuning=tuning,
     )  # fmt: skip

@@ -23,15 +23,17 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def _fold(
-    acc, total, peak, queries, keys, values, table, block_stride, token_stride, value_block_stride,
-    value_token_stride, places, begin, end, context, scale, soft_cap, window,
+    acc, total, peak, queries, keys, values, key_scales, value_scales, table, block_stride,
+    token_stride, value_block_stride, value_token_stride, scale_stride, places, begin, end, context,
+    scale, soft_cap, window,
     D: tl.constexpr, DP: tl.constexpr, DV: tl.constexpr, DVP: tl.constexpr, S: tl.constexpr,
     TILE: tl.constexpr, MASKED: tl.constexpr, WINDOWED: tl.constexpr, CAPPED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    SCALED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Fold keys begin:end into the running softmax of a tile; begin is a multiple of TILE, end too unless MASKED.
 
-    acc [M, DVP], total [M], peak [M] f32 (peak in units of log2); keys and values point at the head.
+    acc [M, DVP], total [M], peak [M] f32 (peak in units of log2); keys, values and scales point at the
+    head, scales of neighbouring tokens lie scale_stride apart.
     """
     width = tl.arange(0, DP)
     value_width = tl.arange(0, DVP)
@@ -42,11 +44,13 @@ def _fold(
             inside = place % S
             key_at = keys + block * block_stride + inside * token_stride
             value_at = values + block * value_block_stride + inside * value_token_stride
+            scale_at = (block * S + inside) * scale_stride
         else:
             blocks = tl.load(table + place // S, mask=place < context, other=0).to(tl.int64)
             inside = place % S
             key_at = keys + blocks * block_stride + inside * token_stride
             value_at = values + blocks * value_block_stride + inside * value_token_stride
+            scale_at = (blocks * S + inside) * scale_stride
         there = place < context
         if D == DP:
             if MASKED:
@@ -60,6 +64,8 @@ def _fold(
                 other=0.0,
             )
         scores = tl.dot(queries, k.to(queries.dtype), input_precision=PRECISION)
+        if SCALED:
+            scores *= tl.load(key_scales + scale_at, mask=there, other=0.0)[None, :]
         if CAPPED:
             # tanh by the exponential of a number that is not positive, which cannot overflow
             ratio = scores * (scale / soft_cap)
@@ -87,6 +93,8 @@ def _fold(
                 mask=there[:, None] & (value_width[None, :] < DV),
                 other=0.0,
             )
+        if SCALED:
+            weights *= tl.load(value_scales + scale_at, mask=there, other=0.0)[None, :]
         acc = acc * fade[:, None]
         acc = tl.dot(weights.to(queries.dtype), v.to(queries.dtype), acc, input_precision=PRECISION)
         peak = higher
@@ -98,14 +106,15 @@ def _fold(
     do_not_specialize_on_alignment=["table", "tiles", "starts", "past"],
 )
 def _attention(
-    q, keys, values, sinks, table, starts, past, tiles, y, part_sums, part_peaks,
+    q, keys, values, key_scales, value_scales, sinks, table, starts, past, tiles, y, part_sums,
+    part_peaks,
     scale, soft_cap, window, splits, table_stride,
     q_token_stride, q_head_stride, block_stride, token_stride, head_stride,
-    value_block_stride, value_token_stride, value_head_stride,
+    value_block_stride, value_token_stride, value_head_stride, scale_stride,
     H: tl.constexpr, G: tl.constexpr, GB: tl.constexpr, Q: tl.constexpr, M: tl.constexpr,
     D: tl.constexpr, DP: tl.constexpr, DV: tl.constexpr, DVP: tl.constexpr, S: tl.constexpr,
     TILE: tl.constexpr, SPLIT: tl.constexpr, WINDOWED: tl.constexpr, CAPPED: tl.constexpr,
-    SINKS: tl.constexpr, PRECISION: tl.constexpr,
+    SINKS: tl.constexpr, SCALED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Grid (tiles, K * ceil(G / GB), splits). M rows of a tile: Q tokens times GB heads, heads fastest."""
     tile = tl.program_id(0)
@@ -157,22 +166,25 @@ def _attention(
             total = tl.full([M], 1.0, tl.float32)
     keys += kv_head.to(tl.int64) * head_stride
     values += kv_head.to(tl.int64) * value_head_stride
+    key_scales += kv_head
+    value_scales += kv_head
     table += row.to(tl.int64) * table_stride
     if WINDOWED:
         acc, total, peak = _fold(
-            acc, total, peak, queries, keys, values, table, block_stride, token_stride,
-            value_block_stride, value_token_stride, places, begin, tl.minimum(whole_begin, end),
-            context, scale, soft_cap, window, D, DP, DV, DVP, S, TILE, True, True, CAPPED, PRECISION,
+            acc, total, peak, queries, keys, values, key_scales, value_scales, table, block_stride,
+            token_stride, value_block_stride, value_token_stride, scale_stride, places, begin,
+            tl.minimum(whole_begin, end), context, scale, soft_cap, window,
+            D, DP, DV, DVP, S, TILE, True, True, CAPPED, SCALED, PRECISION,
         )  # fmt: skip
     acc, total, peak = _fold(
-        acc, total, peak, queries, keys, values, table, block_stride, token_stride,
-        value_block_stride, value_token_stride, places, whole_begin, whole_end,
-        context, scale, soft_cap, window, D, DP, DV, DVP, S, TILE, False, WINDOWED, CAPPED, PRECISION,
+        acc, total, peak, queries, keys, values, key_scales, value_scales, table, block_stride,
+        token_stride, value_block_stride, value_token_stride, scale_stride, places, whole_begin, whole_end,
+        context, scale, soft_cap, window, D, DP, DV, DVP, S, TILE, False, WINDOWED, CAPPED, SCALED, PRECISION,
     )  # fmt: skip
     acc, total, peak = _fold(
-        acc, total, peak, queries, keys, values, table, block_stride, token_stride,
-        value_block_stride, value_token_stride, places, whole_end, end,
-        context, scale, soft_cap, window, D, DP, DV, DVP, S, TILE, True, WINDOWED, CAPPED, PRECISION,
+        acc, total, peak, queries, keys, values, key_scales, value_scales, table, block_stride,
+        token_stride, value_block_stride, value_token_stride, scale_stride, places, whole_end, end,
+        context, scale, soft_cap, window, D, DP, DV, DVP, S, TILE, True, WINDOWED, CAPPED, SCALED, PRECISION,
     )  # fmt: skip
 
     value_width = tl.arange(0, DVP)
@@ -240,8 +252,7 @@ def attend(
     window: int | None = None,
     soft_cap: float | None = None,
     sinks: Tensor | None = None,
-    key_scale: float = 1.0,
-    value_scale: float = 1.0,
+    scales: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Causal attention of the step's new tokens over the paged keys and values of their rows.
 
@@ -254,7 +265,7 @@ def attend(
     plan     which tiles there are; every token with a row is in exactly one
     window   tokens or None: query i sees key j iff 0 <= i - j < window
     sinks    [H] or None: logits that join each head's softmax and take its weight without a value
-    key_scale, value_scale     what stored keys and values are multiplied by
+    scales   [B, S, K] f32 each, contiguous: what stored keys and values are multiplied by; None for 1
     returns  [T, H, Dv]        q's dtype, accumulated in f32; tokens of no row are undefined
 
     Source: Kwon et al. 2023, section 4 (paging); Dao 2023, algorithm 1 (tiling); Dao et al. 2023 "Flash-Decoding" (splits
@@ -264,10 +275,10 @@ def attend(
     y = torch.empty((tokens, heads, values.shape[3]), dtype=q.dtype, device=q.device)
     for tiles in plan.parts:
         _attend_tiles(
-            q, keys, values, table, starts, past, tiles, y, sinks,
-            scale=scale * key_scale, window=window, soft_cap=soft_cap,
+            q, keys, values, table, starts, past, tiles, y, sinks, scales,
+            scale=scale, window=window, soft_cap=soft_cap,
         )  # fmt: skip
-    return y if value_scale == 1.0 else y.mul_(value_scale)
+    return y
 
 
 def _attend_tiles(
@@ -280,6 +291,7 @@ def _attend_tiles(
     tiles: Tiles,
     y: Tensor,
     sinks: Tensor | None,
+    scales: tuple[Tensor, Tensor] | None,
     *,
     scale: float,
     window: int | None,
@@ -300,13 +312,13 @@ def _attend_tiles(
     launch(
         _attention,
         (tiles.count, kv_heads * ceil_div(group, members), tiles.splits),
-        q, keys, values, y if sinks is None else sinks, table, starts, past, tiles.tiles, y,
+        q, keys, values, *(scales or (y, y)), y if sinks is None else sinks, table, starts, past, tiles.tiles, y,
         sums, peaks, scale, soft_cap or 1.0, window or 0, tiles.splits, table.stride(0),
-        q.stride(0), q.stride(1), *keys.stride()[:3], *values.stride()[:3],
+        q.stride(0), q.stride(1), *keys.stride()[:3], *values.stride()[:3], kv_heads,
         G=group, GB=members, M=power_of_two(tiles.tokens * members, 16),
         D=width, DP=power_of_two(width, 16), S=keys.shape[1], TILE=tiles.tile,
         SPLIT=tiles.splits > 1, WINDOWED=window is not None, CAPPED=soft_cap is not None,
-        SINKS=sinks is not None, PRECISION="ieee", tuning=tiles.tuning, **constants,
+        SINKS=sinks is not None, SCALED=scales is not None, PRECISION="ieee", tuning=tiles.tuning, **constants,
     )  # fmt: skip
     if tiles.splits > 1:
         launch(

@@ -12,24 +12,35 @@ from torch import Tensor
 
 from dovetail_sdk.runner import Kernel, Layer, NodeWeights
 
-from . import activations, norms, ops, quantised, rotation
+from . import activations, mixtures, norms, ops, quantised, rotation
 from .attention import attend
 from .plan import Plan, make_plan
 
 WIDEST_HEAD = 512
 
 
-def kernels(architecture: str) -> dict[str, Kernel]:
-    """Triton kernels by op, with the tuning of an architecture: "sm_90", "gfx942", ..., "emulated"."""
+def kernels(architecture: str, fp8: str | None = "e4m3fn") -> dict[str, Kernel]:
+    """Triton kernels by op.
+
+    architecture  whose tuning they have: "sm_90", "gfx942", ..., "emulated"
+    fp8           the kind of 8-bit float that it converts itself, of dovetail_sdk.torch.fp8.KINDS
+    """
     return {
         **_elementwise(architecture),
         **_norms(architecture),
         **_layered(architecture),
+        "mixture": Kernel(
+            "triton mixture",
+            mixtures.Mixture(architecture),
+            supports=mixtures.supports,
+            pack=partial(mixtures.pack, fp8=fp8),
+            note="pairs of tokens and experts in order of the experts",
+        ),
         "linear": Kernel(
             "triton linear",
             quantised.Linear(architecture),
             supports=quantised.supports,
-            pack=quantised.pack,
+            pack=partial(quantised.pack, fp8=fp8),
             note="quantised weights become numbers in registers",
         ),
     }
@@ -71,6 +82,9 @@ def _layered(architecture: str) -> dict[str, Kernel]:
         **rotated,
         "kv_write": Kernel("triton kv_write", _KVWrite(architecture)),
         "attention": Kernel("triton attention", _Attention(architecture), supports=_heads_fit),
+        "sink_attention": Kernel(
+            "triton sink_attention", _Attention(architecture), supports=_heads_fit
+        ),
         "attention_write": Kernel(
             "triton attention_write", _AttentionWrite(architecture), supports=_heads_fit
         ),
@@ -102,7 +116,9 @@ class _KVWrite:
 
     def __call__(self, k: Tensor, v: Tensor, *, cache: Layer, step: Any) -> None:
         places = step.places(cache.group)
-        rotation.kv_write(k, v, places, cache.keys, cache.values, architecture=self._architecture)
+        rotation.kv_write(
+            k, v, places, cache.keys, cache.values, cache.scales, architecture=self._architecture
+        )
 
 
 class _RopeWrite:
@@ -121,7 +137,7 @@ class _RopeWrite:
         **attributes: Any,
     ) -> tuple[Tensor, None]:
         rotated = rotation.rope_write(
-            q, k, v, positions, step.places(cache.group), cache.keys, cache.values,
+            q, k, v, positions, step.places(cache.group), cache.keys, cache.values, cache.scales,
             architecture=self._architecture, **attributes,
         )  # fmt: skip
         return rotated, None
@@ -143,6 +159,7 @@ class _Attention:
         value_width: int,
         window: int | None = None,
         soft_cap: float | None = None,
+        sinks: Tensor | None = None,
     ) -> Tensor:
         shape: dict[str, Any] = {
             "heads": q.shape[1],
@@ -157,7 +174,7 @@ class _Attention:
         )
         return attend(
             q, cache.keys, cache.values, step.tables[cache.group], step.starts, step.past, plan,
-            scale=scale, window=window, soft_cap=soft_cap,
+            scale=scale, window=window, soft_cap=soft_cap, sinks=sinks, scales=cache.scales,
         )  # fmt: skip
 
 

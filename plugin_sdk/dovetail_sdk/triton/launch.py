@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 OPTIONS = {"warps": "num_warps", "stages": "num_stages", "waves": "waves_per_eu"}
 """Parameters of a tuning table that are the compiler's, and the compiler's names for them."""
 
@@ -71,6 +73,28 @@ def recorded() -> Iterator[list[Launch]]:
         yield found
     finally:
         _recording.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """An array [*, W] as a kernel addresses it: row r begins at r // inner * outer_stride + r % inner * inner_stride.
+
+    Pieces of a split are not copied: their rows, or their heads, lie further apart than they are wide.
+    """
+
+    array: Tensor
+    count: int
+    inner: int
+    outer_stride: int
+    inner_stride: int
+
+    @classmethod
+    def of(cls, x: Tensor) -> Rows:
+        """A copy only where x has more axes than that, or its last one is not contiguous."""
+        if not 2 <= x.dim() <= 3 or x.stride(-1) != 1:
+            x = x.reshape(-1, x.shape[-1]).contiguous()
+        inner = x.shape[1] if x.dim() == 3 else 1
+        return cls(x, x.shape[0] * inner, inner, x.stride(0), x.stride(1) if inner > 1 else 0)
 
 
 def ceil_div(count: int, size: int) -> int:

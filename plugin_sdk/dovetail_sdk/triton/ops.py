@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
-from dovetail.graph import OPS, Operand, OpSpec, Step, register
+from collections.abc import Iterator
+
+from dovetail.graph import COMPUTE_DTYPES, OPS, Case, Operand, OpSpec, Step, register
 
 _ROPE = OPS["rope"]
 _ROTATED = {spec.name: spec.name for spec in _ROPE.attributes}
+
+
+def rope_write_cases() -> Iterator[Case]:
+    """Queries and keys in other numbers, some of the width or all of it, far positions."""
+
+    def case(
+        name: str,
+        dtype: str = "f32",
+        heads: tuple[int, int] = (4, 2),
+        pairs: int = 16,
+        position: int = 0,
+        interleaved: bool = False,
+    ) -> Case:
+        frequencies = tuple(100.0 ** (-index / pairs) for index in range(pairs))
+        return Case(
+            op="dovetail.rope_write",
+            name=name,
+            dtype=dtype,
+            axes={"H": heads[0], "K": heads[1], "D": 32, "Dv": 32},
+            attributes={"frequencies": frequencies, "interleaved": interleaved},
+            steps=((5, 1, 9), (1, 1, 1)),
+            position=position,
+        )
+
+    for dtype in COMPUTE_DTYPES:
+        yield case("whole", dtype)
+        yield case("partial", dtype, pairs=5)
+    yield case("interleaved", interleaved=True)
+    yield case("one_key_head", heads=(3, 1))
+    yield case("far", position=30000)
+
 
 ROPE_WRITE = OpSpec(
     "dovetail.rope_write",
@@ -25,8 +58,8 @@ ROPE_WRITE = OpSpec(
         Step("rope", ("k", "positions"), ("rotated_k",), attributes=dict(_ROTATED)),
         Step("kv_write", ("rotated_k", "v"), ("written",)),
     ),
-    tolerance=_ROPE.tolerance,
-    cases=lambda: iter(()),
+    tolerance=OPS["attention"].tolerance,  # what was written shows in what attention reads
+    cases=rope_write_cases,
 )
 register(ROPE_WRITE)
 

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from dovetail.graph import Graph, Node
+from dovetail.graph import Graph, Node, Weight
 from torch import Tensor
 
 from dovetail_sdk.runner import NodeWeights
+from dovetail_sdk.torch.fp8 import own
 
 from .linear import BLOCK, linear_eight_bits, linear_four_bits
 
 
 @dataclass(frozen=True, slots=True)
 class EightBits:
-    """data [O, I] int8 or fp8, scale [O] f32."""
+    """data [O, I] int8, fp8 or u8 that holds the bits of e4m3fn, scale [O] f32."""
 
     data: Tensor
     scale: Tensor
@@ -43,23 +44,27 @@ class FourBits:
         )
 
 
-def pack(weights: NodeWeights) -> dict[str, Any]:
-    """The `pack` of linear for quantised forms."""
-    form = weights.form("weight")
+def pack(weights: NodeWeights, fp8: str | None) -> dict[str, Any]:
+    """The `pack` of linear for quantised forms; `fp8` is the kind that the device converts itself."""
     bias = {"bias": weights.array("bias")} if "bias" in weights else {}
-    upload = weights.backend.upload
-    data = upload(weights.read("weight"))
-    scale = weights.read("weight", "scale").astype(np.float32, copy=False)
+    return {"weight": packed(weights, "weight", fp8), **bias}
+
+
+def packed(weights: NodeWeights, role: str, fp8: str | None) -> EightBits | FourBits:
+    """A quantised weight [O, I] on the device."""
+    form, upload = weights.form(role), weights.backend.upload
+    data = upload(weights.read(role))
+    scale = weights.read(role, "scale").astype(np.float32, copy=False)
     if form.kind != "int4_group":
-        return {"weight": EightBits(data, upload(scale)), **bias}
-    zero = weights.read("weight", "zero").astype(np.uint8, copy=False)
-    packed = FourBits(
+        planes = data, upload(scale)
+        return EightBits(*(own(*planes, fp8) if form.kind == "fp8_channel" else planes))
+    zero = weights.read(role, "zero").astype(np.uint8, copy=False)
+    return FourBits(
         in_blocks(data.view(torch.uint8)),
         upload(np.ascontiguousarray(_short(scale).T)),
         upload(np.ascontiguousarray(zero.T)),
         form.group,
     )
-    return {"weight": packed, **bias}
 
 
 def in_blocks(data: Tensor) -> Tensor:
@@ -81,6 +86,11 @@ def supports(node: Node, graph: Graph) -> str | None:
     weight = graph.weights[node.weights["weight"]]
     if weight.form.kind == "dense":
         return "a dense weight is the vendor library's"
+    return four_bits_fit(weight)
+
+
+def four_bits_fit(weight: Weight) -> str | None:
+    """Why a weight's groups cannot be read by the kernels; None for other forms."""
     if weight.form.kind != "int4_group":
         return None
     group, inputs = weight.form.group, weight.shape[1]
@@ -101,5 +111,6 @@ class Linear:
         self, x: Tensor, *, weight: EightBits | FourBits, bias: Tensor | None = None
     ) -> Tensor:
         """x [*, I] -> [*, O]."""
-        y = weight.product(x.reshape(-1, x.shape[-1]), bias, self._architecture)
+        rows = x.reshape(-1, x.shape[-1]).contiguous()
+        y = weight.product(rows, bias, self._architecture)
         return y.view(*x.shape[:-1], y.shape[1])

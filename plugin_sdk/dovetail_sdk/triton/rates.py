@@ -20,8 +20,9 @@ from dovetail.platform import I32
 from torch import Tensor
 
 from dovetail_sdk.runner import Step
+from dovetail_sdk.torch.fp8 import KINDS
 
-from . import activations, experts, norms, sampling
+from . import activations, experts, norms, rotation, sampling
 from .attention import attend
 from .linear import BLOCK
 from .plan import make_plan
@@ -74,17 +75,25 @@ TINY = Sizes(128, 256, 4, 2, 32, 300, 4, (1, 3), 70, 40)
 """To see that it runs."""
 
 
-def works(chip: torch.device, architecture: str, sizes: Sizes | None = None) -> Iterator[Work]:
-    """Every kernel whose speed matters; arrays are made when their work is asked for."""
+def works(
+    chip: torch.device, architecture: str, sizes: Sizes | None = None, fp8: str | None = "e4m3fn"
+) -> Iterator[Work]:
+    """Every kernel whose speed matters; arrays are made when their work is asked for.
+
+    fp8  the kind of 8-bit float that the chip converts itself, of dovetail_sdk.torch.fp8.KINDS
+    """
     sizes = sizes or Sizes()
     for rows in sizes.rows:
-        yield _decode(chip, architecture, sizes, rows)
+        yield _decode(chip, architecture, sizes, rows, None)
+        if fp8 is not None:
+            yield _decode(chip, architecture, sizes, rows, fp8)
         yield from _rows(chip, architecture, sizes, rows)
-        yield from _products(chip, architecture, sizes, rows)
+        yield _rotation(chip, architecture, sizes, rows)
+        yield from _products(chip, architecture, sizes, rows, fp8)
         yield _mixture(chip, architecture, sizes, rows)
         yield from _draws(chip, sizes, rows)
     yield _prefill(chip, architecture, sizes)
-    yield from _products(chip, architecture, sizes, sizes.prompt)
+    yield from _products(chip, architecture, sizes, sizes.prompt, fp8)
 
 
 def _random(chip: torch.device, *shape: int) -> Tensor:
@@ -100,7 +109,7 @@ def _size(*tensors: Tensor) -> int:
 
 
 def _attention(
-    chip: torch.device, architecture: str, sizes: Sizes, new: I32, past: I32
+    chip: torch.device, architecture: str, sizes: Sizes, new: I32, past: I32, fp8: str | None = None
 ) -> tuple[Callable[[], Tensor], Tensor, Tensor]:
     """The call, and its queries and keys."""
     size = 16
@@ -122,19 +131,54 @@ def _attention(
     shape = {"heads": sizes.heads, "kv_heads": sizes.kv_heads}
     plan = make_plan(step, architecture, width=sizes.head, value_width=sizes.head, **shape)
     cache = _random(chip, 1 + table.size, size, sizes.kv_heads, sizes.head)
+    scales = None
+    if fp8 is not None:
+        ones = torch.ones(cache.shape[:3], device=chip)
+        cache, scales = cache.to(KINDS[fp8]), (ones, ones)
     q = _random(chip, int(new.sum()), sizes.heads, sizes.head)
 
     def call() -> Tensor:
-        return attend(q, cache, cache, tables, begins, before, plan, scale=sizes.head**-0.5)
+        return attend(
+            q, cache, cache, tables, begins, before, plan, scale=sizes.head**-0.5, scales=scales
+        )
 
     return call, q, cache
 
 
-def _decode(chip: torch.device, architecture: str, sizes: Sizes, rows: int) -> Work:
+def _decode(
+    chip: torch.device, architecture: str, sizes: Sizes, rows: int, fp8: str | None
+) -> Work:
     new, past = np.ones(rows, np.int32), np.full(rows, sizes.context - 1, np.int32)
-    call, q, cache = _attention(chip, architecture, sizes, new, past)
-    moved = 2 * rows * sizes.context * sizes.kv_heads * sizes.head * cache.element_size()
-    return Work(f"attention, {rows} rows of {sizes.context}", call, moved + 2 * _size(q))
+    call, q, cache = _attention(chip, architecture, sizes, new, past, fp8)
+    each = sizes.head * cache.element_size() + (0 if fp8 is None else 4)
+    moved = 2 * rows * sizes.context * sizes.kv_heads * each
+    kept = "" if fp8 is None else " in fp8"
+    return Work(f"attention, {rows} rows of {sizes.context}{kept}", call, moved + 2 * _size(q))
+
+
+def _rotation(chip: torch.device, architecture: str, sizes: Sizes, rows: int) -> Work:
+    """Queries, keys and values are read and written once."""
+    q = _random(chip, rows, sizes.heads, sizes.head)
+    k = _random(chip, rows, sizes.kv_heads, sizes.head)
+    positions = torch.arange(rows, device=chip, dtype=torch.int32)[None]
+    blocks = 1 + torch.arange(rows, device=chip, dtype=torch.int32)
+    cache = _random(chip, rows + 1, 16, sizes.kv_heads, sizes.head)
+    frequencies = torch.ones(sizes.head // 2, device=chip)
+    return Work(
+        f"rope_write, {rows} rows",
+        lambda: rotation.rope_write(
+            q,
+            k,
+            k,
+            positions,
+            (blocks, torch.zeros_like(blocks)),
+            cache,
+            cache,
+            frequencies=frequencies,
+            architecture=architecture,
+        ),  # fmt: skip
+        2 * _size(q, k, k),
+    )
 
 
 def _prefill(chip: torch.device, architecture: str, sizes: Sizes) -> Work:
@@ -165,21 +209,25 @@ def _rows(chip: torch.device, architecture: str, sizes: Sizes, rows: int) -> Ite
 
 
 def _weights(
-    chip: torch.device, sizes: Sizes, *lead: int
+    chip: torch.device, sizes: Sizes, fp8: str | None
 ) -> Iterator[tuple[str, EightBits | FourBits]]:
-    """A weight [2F, E] in each quantised form, with axes before its own."""
+    """A weight [2F, E] in each quantised form."""
     outputs, inputs = 2 * sizes.forward, sizes.width
-    eight = _bytes(chip, *lead, outputs, inputs).view(torch.int8)
-    yield "int8", EightBits(eight, torch.ones(*lead, outputs, device=chip))
-    planes = (*lead, inputs // BLOCK, outputs)
+    eight, each = _bytes(chip, outputs, inputs), torch.ones(outputs, device=chip)
+    yield "int8", EightBits(eight.view(torch.int8), each)
+    finite = eight % 0x7F  # the largest of a byte's lower bits may stand for no number
+    yield "fp8", EightBits(finite if fp8 is None else finite.view(KINDS[fp8]), each)
+    planes = (inputs // BLOCK, outputs)
     scale = torch.ones(planes, device=chip, dtype=torch.float16)
     zero = torch.full(planes, 8, device=chip, dtype=torch.uint8)
-    yield "int4", FourBits(_bytes(chip, *lead, outputs, inputs // 2), scale, zero, BLOCK)
+    yield "int4", FourBits(_bytes(chip, outputs, inputs // 2), scale, zero, BLOCK)
 
 
-def _products(chip: torch.device, architecture: str, sizes: Sizes, count: int) -> Iterator[Work]:
+def _products(
+    chip: torch.device, architecture: str, sizes: Sizes, count: int, fp8: str | None
+) -> Iterator[Work]:
     x = _random(chip, count, sizes.width)
-    for form, weight in _weights(chip, sizes):
+    for form, weight in _weights(chip, sizes, fp8):
         outputs = 2 * sizes.forward
         yield Work(
             f"linear in {form}, {count} tokens",

@@ -48,6 +48,17 @@ def _angles(position, frequencies, factor, N: tl.constexpr, NP: tl.constexpr):
 
 
 @triton.jit
+def _scale(largest, target):
+    """What brings the largest [HB] of some numbers to the largest of the fp8 that target points at."""
+    dtype: tl.constexpr = target.dtype.element_ty
+    if dtype == tl.float8e4b8:
+        scale = largest / 240.0
+    else:
+        scale = largest / 448.0
+    return tl.where(largest > 0, scale, 1.0)
+
+
+@triton.jit
 def _kept(value, target):
     """A value in the type that target points at; fp8 has no infinity, so what is beyond its range becomes its largest."""
     dtype: tl.constexpr = target.dtype.element_ty
@@ -60,11 +71,11 @@ def _kept(value, target):
 
 @triton.jit
 def _rotate_heads(
-    source, target, head, heads, source_stride, target_stride, cos, sin,
+    source, target, scales, head, heads, source_stride, target_stride, cos, sin,
     D: tl.constexpr, DP: tl.constexpr, N: tl.constexpr, NP: tl.constexpr,
-    INTERLEAVED: tl.constexpr,
+    INTERLEAVED: tl.constexpr, SCALED: tl.constexpr,
 ):  # fmt: skip
-    """Heads [HB] of one token from source to target, rotated; strides are between heads."""
+    """Heads [HB] of one token from source to target, rotated; strides are between heads, those of scales is 1."""
     pair = tl.arange(0, NP)
     if INTERLEAVED:
         first, second = 2 * pair, 2 * pair + 1
@@ -78,24 +89,41 @@ def _rotate_heads(
     dtype = a.dtype  # what a graph rounds to before it writes to the cache
     a, b = a.to(tl.float32), b.to(tl.float32)
     y = (a * cos[None, :] - b * sin[None, :]).to(dtype)
+    z = (b * cos[None, :] + a * sin[None, :]).to(dtype)
+    width = tl.arange(0, DP)
+    rest = (head[:, None] < heads) & (width[None, :] >= 2 * N) & (width[None, :] < D)
+    if SCALED:
+        y, z = y.to(tl.float32), z.to(tl.float32)
+        largest = tl.maximum(tl.max(tl.abs(y), 1), tl.max(tl.abs(z), 1))
+        if 2 * N < D:
+            x = tl.load(read + width[None, :], mask=rest, other=0.0).to(tl.float32)
+            largest = tl.maximum(largest, tl.max(tl.abs(x), 1))
+        scale = _scale(largest, target)
+        tl.store(scales + head, scale, mask=head < heads)
+        y, z = y / scale[:, None], z / scale[:, None]
     tl.store(write + first[None, :], _kept(y, target), mask=there)
-    y = (b * cos[None, :] + a * sin[None, :]).to(dtype)
-    tl.store(write + second[None, :], _kept(y, target), mask=there)
+    tl.store(write + second[None, :], _kept(z, target), mask=there)
     if 2 * N < D:
-        width = tl.arange(0, DP)
-        rest = (head[:, None] < heads) & (width[None, :] >= 2 * N) & (width[None, :] < D)
-        y = tl.load(read + width[None, :], mask=rest, other=0.0)
-        tl.store(write + width[None, :], _kept(y, target), mask=rest)
+        x = tl.load(read + width[None, :], mask=rest, other=0.0)
+        if SCALED:
+            x = x.to(tl.float32) / scale[:, None]
+        tl.store(write + width[None, :], _kept(x, target), mask=rest)
 
 
 @triton.jit
 def _copy_heads(
-    source, target, head, heads, source_stride, target_stride, D: tl.constexpr, DP: tl.constexpr
-):
+    source, target, scales, head, heads, source_stride, target_stride,
+    D: tl.constexpr, DP: tl.constexpr, SCALED: tl.constexpr,
+):  # fmt: skip
     """Heads [HB] of one token from source to target."""
     width = tl.arange(0, DP)
     there = (head[:, None] < heads) & (width[None, :] < D)
     value = tl.load(source + head[:, None] * source_stride + width[None, :], mask=there, other=0.0)
+    if SCALED:
+        value = value.to(tl.float32)
+        scale = _scale(tl.max(tl.abs(value), 1), target)
+        tl.store(scales + head, scale, mask=head < heads)
+        value /= scale[:, None]
     at = target + head[:, None] * target_stride + width[None, :]
     tl.store(at, _kept(value, target), mask=there)
 
@@ -111,44 +139,49 @@ def _rope(
     head = tl.program_id(1) * HB + tl.arange(0, HB)
     cos, sin = _angles(tl.load(positions + token), frequencies, factor, N, NP)
     _rotate_heads(
-        x + token * token_stride, y + token * H * D, head, H, head_stride, D, cos, sin,
-        D, DP, N, NP, INTERLEAVED,
+        x + token * token_stride, y + token * H * D, y, head, H, head_stride, D, cos, sin,
+        D, DP, N, NP, INTERLEAVED, False,
     )  # fmt: skip
 
 
 @triton.jit(do_not_specialize_on_alignment=["blocks", "offsets"])
 def _kv_write(
-    k, v, blocks, offsets, keys, values,
+    k, v, blocks, offsets, keys, values, key_scales, value_scales,
     k_token_stride, k_head_stride, v_token_stride, v_head_stride,
     block_stride, token_stride, head_stride,
-    value_block_stride, value_token_stride, value_head_stride,
+    value_block_stride, value_token_stride, value_head_stride, size,
     K: tl.constexpr, HB: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, DV: tl.constexpr,
-    DVP: tl.constexpr,
+    DVP: tl.constexpr, SCALED: tl.constexpr,
 ):  # fmt: skip
-    """Grid (T, ceil(K / HB))."""
+    """Grid (T, ceil(K / HB)); size is S."""
     token = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1) * HB + tl.arange(0, HB)
     block = tl.load(blocks + token).to(tl.int64)
     offset = tl.load(offsets + token).to(tl.int64)
     key_at = keys + block * block_stride + offset * token_stride
     value_at = values + block * value_block_stride + offset * value_token_stride
-    _copy_heads(k + token * k_token_stride, key_at, head, K, k_head_stride, head_stride, D, DP)
+    scale_at = (block * size + offset) * K
     _copy_heads(
-        v + token * v_token_stride, value_at, head, K, v_head_stride, value_head_stride, DV, DVP
-    )
+        k + token * k_token_stride, key_at, key_scales + scale_at, head, K,
+        k_head_stride, head_stride, D, DP, SCALED,
+    )  # fmt: skip
+    _copy_heads(
+        v + token * v_token_stride, value_at, value_scales + scale_at, head, K,
+        v_head_stride, value_head_stride, DV, DVP, SCALED,
+    )  # fmt: skip
 
 
 @triton.jit(do_not_specialize_on_alignment=["positions", "blocks", "offsets"])
 def _rope_write(
-    q, k, v, positions, frequencies, blocks, offsets, y, keys, values, factor,
-    q_token_stride, q_head_stride, k_token_stride, k_head_stride, v_token_stride, v_head_stride,
+    q, k, v, positions, frequencies, blocks, offsets, y, keys, values, key_scales, value_scales,
+    factor, q_token_stride, q_head_stride, k_token_stride, k_head_stride, v_token_stride, v_head_stride,
     block_stride, token_stride, head_stride,
-    value_block_stride, value_token_stride, value_head_stride,
+    value_block_stride, value_token_stride, value_head_stride, size,
     H: tl.constexpr, K: tl.constexpr, HB: tl.constexpr, D: tl.constexpr, DP: tl.constexpr,
     DV: tl.constexpr, DVP: tl.constexpr, N: tl.constexpr, NP: tl.constexpr,
-    INTERLEAVED: tl.constexpr,
+    INTERLEAVED: tl.constexpr, SCALED: tl.constexpr,
 ):  # fmt: skip
-    """Grid (T, ceil(H / HB) + ceil(K / HB)): queries, then keys and values."""
+    """Grid (T, ceil(H / HB) + ceil(K / HB)): queries, then keys and values; size is S."""
     token = tl.program_id(0).to(tl.int64)
     parts: tl.constexpr = (H + HB - 1) // HB
     part = tl.program_id(1)
@@ -156,8 +189,8 @@ def _rope_write(
     if part < parts:
         head = part * HB + tl.arange(0, HB)
         _rotate_heads(
-            q + token * q_token_stride, y + token * H * D, head, H, q_head_stride, D, cos, sin,
-            D, DP, N, NP, INTERLEAVED,
+            q + token * q_token_stride, y + token * H * D, y, head, H, q_head_stride, D, cos, sin,
+            D, DP, N, NP, INTERLEAVED, False,
         )  # fmt: skip
     else:
         head = (part - parts) * HB + tl.arange(0, HB)
@@ -165,13 +198,15 @@ def _rope_write(
         offset = tl.load(offsets + token).to(tl.int64)
         key_at = keys + block * block_stride + offset * token_stride
         value_at = values + block * value_block_stride + offset * value_token_stride
+        scale_at = (block * size + offset) * K
         _rotate_heads(
-            k + token * k_token_stride, key_at, head, K, k_head_stride, head_stride, cos, sin,
-            D, DP, N, NP, INTERLEAVED,
+            k + token * k_token_stride, key_at, key_scales + scale_at, head, K, k_head_stride,
+            head_stride, cos, sin, D, DP, N, NP, INTERLEAVED, SCALED,
         )  # fmt: skip
         _copy_heads(
-            v + token * v_token_stride, value_at, head, K, v_head_stride, value_head_stride, DV, DVP
-        )
+            v + token * v_token_stride, value_at, value_scales + scale_at, head, K,
+            v_head_stride, value_head_stride, DV, DVP, SCALED,
+        )  # fmt: skip
 
 
 def rope(
@@ -213,6 +248,7 @@ def kv_write(
     places: tuple[Tensor, Tensor],
     keys: Tensor,
     values: Tensor,
+    scales: tuple[Tensor, Tensor] | None = None,
     *,
     architecture: str,
 ) -> None:
@@ -222,6 +258,8 @@ def kv_write(
     places   blocks [T] and offsets [T], i32
     keys     [B, S, K, D]           f32, bf16, f16 or fp8; the last axis contiguous, any strides before it
     values   [B, S, K, Dv]          as keys
+    scales   [B, S, K] f32 each, contiguous, of the keys and of the values, where these are fp8: written too, so that the
+             largest of a token's head is the largest number of its type
 
     No two tokens have the same place but in block 0, which nobody reads.
 
@@ -232,10 +270,10 @@ def kv_write(
     block = min(whole(tuning, "heads"), power_of_two(heads))
     launch(
         _kv_write, (tokens, ceil_div(heads, block)),
-        k, v, *places, keys, values, *k.stride()[:2], *v.stride()[:2],
-        *keys.stride()[:3], *values.stride()[:3],
+        k, v, *places, keys, values, *(scales or (keys, values)), *k.stride()[:2], *v.stride()[:2],
+        *keys.stride()[:3], *values.stride()[:3], keys.shape[1],
         K=heads, HB=block, D=width, DP=power_of_two(width), DV=v.shape[2],
-        DVP=power_of_two(v.shape[2]), tuning=tuning,
+        DVP=power_of_two(v.shape[2]), SCALED=scales is not None, tuning=tuning,
     )  # fmt: skip
 
 
@@ -247,6 +285,7 @@ def rope_write(
     places: tuple[Tensor, Tensor],
     keys: Tensor,
     values: Tensor,
+    scales: tuple[Tensor, Tensor] | None = None,
     *,
     frequencies: Tensor,
     factor: float = 1.0,
@@ -265,10 +304,11 @@ def rope_write(
     block = min(whole(tuning, "heads"), power_of_two(heads))
     launch(
         _rope_write, (tokens, ceil_div(heads, block) + ceil_div(kv_heads, block)),
-        q, k, v, positions, frequencies, *places, y, keys, values, factor,
+        q, k, v, positions, frequencies, *places, y, keys, values, *(scales or (keys, values)), factor,
         *q.stride()[:2], *k.stride()[:2], *v.stride()[:2], *keys.stride()[:3], *values.stride()[:3],
+        keys.shape[1],
         H=heads, K=kv_heads, HB=block, D=width, DP=power_of_two(width), DV=v.shape[2],
         DVP=power_of_two(v.shape[2]), N=pairs, NP=power_of_two(pairs), INTERLEAVED=interleaved,
-        tuning=tuning,
+        SCALED=scales is not None, tuning=tuning,
     )  # fmt: skip
     return y

@@ -14,6 +14,7 @@ from dovetail.platform import I32
 from torch import Tensor
 
 from dovetail_sdk.runner import Step
+from dovetail_sdk.torch.fp8 import KINDS
 
 from . import activations, experts, linear, norms, rotation, sampling
 from .attention import attend
@@ -41,6 +42,8 @@ def specimens(architecture: str) -> Iterator[tuple[str, Launch]]:
         "rotation": _rotation,
         "sampling": _sampling,
     }
+    if architecture in FP8:
+        groups["rotation, fp8 cache"] = _rotation_in_fp8
     seen: set[str] = set()
     for group, run in groups.items():
         with recorded() as launches:
@@ -91,7 +94,11 @@ def _attend(
         plan = make_plan(step, architecture, **shape)
         cache = meta(64, size, kv_heads, width, dtype=kept)
         q = meta(8 * new, heads, width)
-        attend(q, cache, cache, step.table, step.starts, step.past, plan, scale=0.1, **bounds)
+        scales = meta(64, size, kv_heads, dtype=torch.float32)
+        attend(
+            q, cache, cache, step.table, step.starts, step.past, plan,
+            scale=0.1, scales=(scales, scales) if kept in KINDS.values() else None, **bounds,
+        )  # fmt: skip
 
     return run
 
@@ -203,13 +210,23 @@ def _rows(architecture: str) -> None:
 
 
 def _rotation(architecture: str) -> None:
+    _rotated(architecture, torch.bfloat16)
+
+
+def _rotation_in_fp8(architecture: str) -> None:
+    _rotated(architecture, FP8[architecture])
+
+
+def _rotated(architecture: str, kept: torch.dtype) -> None:
     q, k, positions = meta(64, 32, 128), meta(64, 8, 128), meta(1, 64, dtype=torch.int32)
     places = (meta(64, dtype=torch.int32), meta(64, dtype=torch.int32))
-    cache = meta(64, 16, 8, 128)
+    cache, scales = meta(64, 16, 8, 128, dtype=kept), None
+    if kept in KINDS.values():
+        scales = (meta(64, 16, 8, dtype=torch.float32), meta(64, 16, 8, dtype=torch.float32))
     given = {"frequencies": meta(64, dtype=torch.float32), "architecture": architecture}
     rotation.rope(q, positions, **given)  # type: ignore[arg-type]
-    rotation.kv_write(k, k, places, cache, cache, architecture=architecture)
-    rotation.rope_write(q, k, k, positions, places, cache, cache, **given)  # type: ignore[arg-type]
+    rotation.kv_write(k, k, places, cache, cache, scales, architecture=architecture)
+    rotation.rope_write(q, k, k, positions, places, cache, cache, scales, **given)  # type: ignore[arg-type]
 
 
 def _sampling(architecture: str) -> None:

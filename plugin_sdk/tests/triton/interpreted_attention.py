@@ -133,22 +133,33 @@ def test_rope_write_is_rope_and_kv_write(kept):
     rotated_q, rotated_k = (table["rope"].call(x, positions, **given) for x in (q, k))
     table["kv_write"].call(rotated_k, v, cache=apart, step=step)
     assert torch.equal(y, rotated_q)
-    for mine, theirs in ((fused.keys, apart.keys), (fused.values, apart.values)):
+    pairs = [(fused.keys, apart.keys), (fused.values, apart.values)]
+    if fused.scales:
+        pairs += zip(fused.scales, apart.scales, strict=True)
+    for mine, theirs in pairs:
         assert torch.equal(mine.float().nan_to_num(99), theirs.float().nan_to_num(99))
     blocks, offsets = step.reference.places(0)
-    wanted = rotated_k.float().to(kept).float()
-    assert torch.equal(fused.keys[blocks, offsets.astype(np.int64)].float(), wanted)
+    at = (blocks, offsets.astype(np.int64))
+    if fused.scales:
+        scale = rotated_k.float().abs().amax(-1) / torch.finfo(kept).max
+        assert torch.allclose(fused.scales[0][at], scale)
+        found = fused.keys[at].float() * scale[..., None]
+        assert error(found, rotated_k.float().numpy()) < 2e-3
+    else:
+        assert torch.equal(fused.keys[at].float(), rotated_k.float().to(kept).float())
     touched = torch.zeros(before.shape[:2], dtype=torch.bool)
     touched[blocks, offsets.astype(np.int64)] = True
     same = (fused.keys.float() == before.float()).all(-1).all(-1)
     assert bool((same | touched)[1:].all()), "a place that no token owns was written"
 
 
-def test_kv_write_keeps_what_is_too_large_for_fp8_finite():
-    step = step_of([1, 1], [0, 3], 16)
-    cache, _ = filled_layer(step, 1, 16, 16, torch.float8_e4m3fn)
-    k = torch.tensor([1e4, -1e4]).reshape(2, 1, 1).expand(2, 1, 16).contiguous()
+@pytest.mark.parametrize("kept", [torch.float8_e4m3fn, torch.float8_e4m3fnuz])
+def test_kv_write_keeps_numbers_of_every_size_in_fp8(kept):
+    step = step_of([1, 1, 1], [0, 3, 7], 16)
+    cache, _ = filled_layer(step, 1, 16, 16, kept)
+    k = torch.tensor([1e4, -1e-4, 0.0]).reshape(3, 1, 1).expand(3, 1, 16).contiguous()
     kernels("emulated")["kv_write"].call(k, k, cache=cache, step=step)
     blocks, offsets = step.reference.places(0)
-    found = cache.keys[blocks, offsets.astype(np.int64)].float()[:, 0, 0]
-    assert found.tolist() == [448.0, -448.0]
+    at = (blocks, offsets.astype(np.int64))
+    found = cache.keys[at].float() * cache.scales[0][at][..., None]
+    assert torch.allclose(found[:, 0], k[:, 0], rtol=1e-6)

@@ -63,3 +63,23 @@ def test_activations_are_the_references_at_every_magnitude(activation, dtype):
         assert found.dtype == dtype
         for part in range(3):
             assert error(found[:, part], np.asarray(wanted)[:, part]) < ERROR[dtype]
+
+
+def test_pieces_of_a_split_are_read_where_they_lie():
+    """Heads and rows that lie further apart than they are wide."""
+    q, k, v = torch.split(random_tensor((5, 96)), [64, 16, 16], dim=-1)
+    heads, weight, table = q.reshape(5, 4, 16), random_tensor((16,), seed=4), kernels("emulated")
+    assert not heads.is_contiguous()
+    norm, name = {"weight": weight, "eps": 1e-5}, {"activation": "silu"}
+    for call, inputs, given in (
+        ("rms_norm", (heads,), norm),
+        ("layer_norm", (heads,), norm),
+        ("add_rms_norm", (k, v), norm),
+        ("activation", (k,), name),
+        ("gated_activation", (k, v), name),
+        ("split_gated_activation", (q,), name),
+    ):
+        found = table[call].call(*inputs, **given)
+        wanted = table[call].call(*(part.contiguous() for part in inputs), **given)
+        pairs = zip(found, wanted, strict=True) if call == "add_rms_norm" else [(found, wanted)]
+        assert all(torch.equal(one, other) for one, other in pairs), call

@@ -81,17 +81,20 @@ def step_of(
 def filled_layer(
     step: DeviceStep, kv_heads: int, width: int, value_width: int, dtype: torch.dtype, seed: int = 1
 ) -> tuple[Layer, Layer]:
-    """A cache of random numbers with NaN in the scrap block: for the kernels, and the same for the reference."""
+    """A cache of random numbers, in fp8 with scales, with NaN in the scrap block: for the kernels, and for the reference."""
     blocks = int(step.reference.tables[0].max()) + 1
     random = np.random.default_rng(seed)
-    planes = []
+    planes, scales, expected = [], [], []
     for size in (width, value_width):
         shape = (blocks, step.reference.block_size, kv_heads, size)
         plane = torch.tensor(random.standard_normal(shape), dtype=torch.float32)
         plane[0] = float("nan")
         planes.append(plane.to(dtype))
-    reference = Layer(0, *(plane.float().numpy() for plane in planes))
-    return Layer(0, *planes), reference
+        scales.append(torch.tensor(random.uniform(0.2, 3, shape[:3]), dtype=torch.float32))
+        each = scales[-1][..., None] if dtype.itemsize == 1 else 1.0
+        expected.append((planes[-1].float() * each).numpy())
+    kept = (scales[0], scales[1]) if dtype.itemsize == 1 else None
+    return Layer(0, *planes, kept), Layer(0, *expected)
 
 
 def random_tensor(

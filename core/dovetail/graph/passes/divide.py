@@ -18,6 +18,7 @@ from .rewrite import Users
 
 POINTWISE = frozenset({"activation", "scale", "soft_cap", "tanh", "add", "mul"})
 NORMS = frozenset({"rms_norm", "layer_norm"})
+ATTENTION = frozenset({"attention", "sink_attention", "whole_attention"})
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ class Wishes:
                 return None
             width = int(shape[1])
             return (Section(width, parts_of(width, self._members, "inputs", node.name)),)
-        if node.op in ("attention", "kv_write", "whole_attention"):
+        if node.op == "kv_write" or node.op in ATTENTION:
             return self._heads(node, value)
         if node.op == "split":
             pieces = [self.of(name) for name in node.outputs] if len(shape) == 2 else [None]
@@ -151,6 +152,8 @@ class Walk:
                 self._linear(node)
             elif node.op == "embed" and node.inputs[0] == self.graph.inputs[0]:
                 self._embed(node)
+            elif node.op == "mixture":
+                self._mixture(node)
             else:
                 self._follow(node)
         return self.found
@@ -174,7 +177,14 @@ class Walk:
         self._mark(node.outputs[0], Split(1, sections), {node.name})
 
     def _row_parallel(self, node: Node, split: Split) -> None:
-        weight = self.graph.weights[node.weights["weight"]]
+        self._divide_inputs(node, "weight", split)
+        if "bias" in node.weights:
+            self.found.once.add(node.weights["bias"])
+        self.found.moved[node.outputs[0]] = "all_reduce"
+
+    def _divide_inputs(self, node: Node, role: str, split: Split) -> None:
+        """Of a row-parallel product, whose groups of int4 must stay whole."""
+        weight = self.graph.weights[node.weights[role]]
         group = weight.form.group or 1
         if any(section.local % group for section in split.sections):
             raise ConfigError(
@@ -182,8 +192,17 @@ class Walk:
                 f"device; its form {weight.form} needs a multiple of {group}: take fewer devices or another --quantization"
             )
         self._divide(weight.name, Split(1, split.sections), node)
-        if "bias" in node.weights:
-            self.found.once.add(node.weights["bias"])
+
+    def _mixture(self, node: Node) -> None:
+        """Every member has a part of every expert: gate and up column-parallel, down row-parallel."""
+        sources = [self.origins.get(name, set()) for name in node.inputs if self._piece(name)]
+        if sources:
+            raise Conflict(set().union(*sources))
+        inner = self.graph.weights[node.weights["down"]].shape[1]
+        experts = int(self.graph.values[node.inputs[1]].shape[1])
+        own = Section(inner, parts_of(inner, self.found.members, "inner numbers", node.name))
+        self._divide(node.weights["gate_up"], Split(0, (own,) * (2 * experts)), node)
+        self._divide_inputs(node, "down", Split(1, (own,)))
         self.found.moved[node.outputs[0]] = "all_reduce"
 
     def _embed(self, node: Node) -> None:
@@ -231,7 +250,9 @@ class Walk:
             return cut(first, node.attributes["sizes"]) if len(shape) == 2 else None
         if node.op == "kv_write":
             return [self._written(node, first)] if same else None
-        if node.op in ("attention", "whole_attention"):
+        if node.op in ATTENTION:
+            if node.weights and None not in pieces:
+                self._divide(node.weights["sinks"], Split(0, first.sections), node)
             return None if None in pieces else [first]
         return None
 

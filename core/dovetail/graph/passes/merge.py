@@ -17,6 +17,7 @@ from .rewrite import Users, with_nodes
 
 ROLES = {
     ("attention", 0): "q",
+    ("sink_attention", 0): "q",
     ("kv_write", 0): "k",
     ("kv_write", 1): "v",
     ("attention_write", 0): "q",

@@ -15,6 +15,7 @@ from dovetail.graph import (
     COMPUTE_DTYPES,
     F16,
     F32,
+    FP8,
     INT8,
     OPS,
     Attribute,
@@ -28,7 +29,10 @@ CACHE_FORMS = ("f32", "bf16", "f16", "u8")
 
 DENSE = (F32, BF16, F16)
 GROUPS = (32, 64, 128)
-WEIGHT_FORMS = (*DENSE, INT8, *(WeightForm("int4_group", group=group) for group in GROUPS))
+WEIGHT_FORMS = (*DENSE, INT8, FP8, *(WeightForm("int4_group", group=group) for group in GROUPS))
+
+MATRICES = {"linear": {"weight": "I"}, "mixture": {"gate_up": "E", "down": "F"}}
+"""Op -> its weights that come in every form, and the axis of their inputs."""
 
 KINDS = ("unit", "tiny", "large", "mixed", "special")
 """unit: normal numbers; tiny and large: times a factor; mixed: tokens of all three; special: NaN, and infinities where
@@ -42,7 +46,7 @@ SPECIAL_ROWS = frozenset({"linear", "rms_norm", "layer_norm", "add_rms_norm"})
 """Ops in which NaN fills rows; the same rows must hold one, and every other row must be as if it were not there."""
 
 CACHED = ("attention", "attention_write", "kv_write")
-ATTENDING = (*CACHED, "whole_attention", "mean_rows")
+ATTENDING = (*CACHED, "sink_attention", "whole_attention", "mean_rows")
 """Ops in which NaN may spoil all of a sequence, also what is masked; every other sequence is as if it were not there."""
 
 
@@ -110,12 +114,13 @@ def _formed(case: Case, *, boundary: bool) -> Iterator[OpCase]:
 def _weight_forms(case: Case) -> tuple[WeightForm | None, ...]:
     if case.op == "embed":
         return DENSE
-    if case.op != "linear":
+    if case.op not in MATRICES:
         return (None,)
+    widths = [case.axes[letter] for letter in MATRICES[case.op].values()]
     return tuple(
         form
         for form in WEIGHT_FORMS
-        if form.kind != "int4_group" or case.axes["I"] % form.group == 0
+        if form.kind != "int4_group" or not any(width % form.group for width in widths)
     )
 
 

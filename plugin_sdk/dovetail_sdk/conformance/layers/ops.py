@@ -15,6 +15,7 @@ from dovetail.graph import (
     WeightForm,
     case_graph,
     case_vocabulary,
+    passes,
     with_forms,
 )
 from dovetail.platform import F32, Capabilities, Device, Shape
@@ -24,7 +25,15 @@ from dovetail_sdk.conformance.context import PLAIN_FORMS, Context, require_dtype
 from dovetail_sdk.conformance.driving import Row, Session, fetch
 from dovetail_sdk.conformance.numbers import Weights, error, generator
 
-from .op_cases import ATTENDING, IDS_PER_KIND, RANGES, SPECIAL_CELLS, OpCase, op_cases
+from .op_cases import (
+    ATTENDING,
+    IDS_PER_KIND,
+    MATRICES,
+    RANGES,
+    SPECIAL_CELLS,
+    OpCase,
+    op_cases,
+)
 
 LOSSY_CACHE = 2e-3
 """Error allowed where keys and values are kept in fewer bits than any dtype has."""
@@ -77,8 +86,8 @@ def graph_of(item: OpCase) -> Graph:
     graph = case_graph(item.case)
     if item.weight_form is None:
         return graph
-    name = "weight" if item.case.op == "linear" else "table"
-    return with_forms(graph, {name: item.weight_form})
+    names = MATRICES.get(item.case.op, ("table",))
+    return with_forms(graph, dict.fromkeys(names, item.weight_form))
 
 
 def gate(item: OpCase, graph: Graph, context: Context) -> tuple[str, int]:
@@ -111,9 +120,11 @@ def require_form(able: Capabilities, form: WeightForm) -> None:
 
 
 def open_case(item: OpCase, device: Device, graph: Graph, form: str, block_size: int) -> Session:
-    """The case loaded on a device; the reference keeps forms that it lacks in f32."""
+    """The case loaded on a device; the reference keeps forms that it lacks in f32, and takes a plugin's own ops apart."""
     if form not in [known.name for known in device.capabilities.cache_forms]:
         form = "f32"
+    if "." in item.case.op and item.case.op not in device.capabilities.ops:
+        graph, _ = passes.lower(graph, device.capabilities.ops, device.supports)
     steps = item.steps(block_size)
     totals = [
         sum(step[row] for step in steps if row < len(step)) for row in range(max(map(len, steps)))
@@ -154,7 +165,7 @@ def factor(case: Case, name: str, kind: str) -> float:
         return 1.0
     if kind == "tiny":  # products of two must stay above f16's smallest
         return 0.05 if case.dtype == "f16" else 1e-3
-    if name in ("q.table", "k.table"):
+    if name in ("q.table", "k.table") or case.op == "mixture":  # of three products
         return 2.0
     return 30.0 if case.dtype == "f16" else 100.0  # and here below its largest
 

@@ -9,7 +9,7 @@ from dovetail.graph import OPS
 
 from dovetail_sdk.runner import Kernel
 
-from . import attention, encoder, norms, pointwise
+from . import attention, encoder, experts, norms, pointwise
 from .linear import linear, pack_linear
 from .rope import pack_rope, rope
 from .weights import in_graph_dtype
@@ -37,6 +37,8 @@ _PLAIN = (
     attention.kv_write,
     attention.attention,
     attention.attention_write,
+    attention.sink_attention,
+    experts.mixture,
     encoder.whole_attention,
     encoder.mean_rows,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dovetail_sdk.runner import Layer, Step
+from dovetail_sdk.torch.fp8 import movable, rounded, scaled
 from dovetail_sdk.torch.step import DeviceStep
 
 QUERIES_AT_ONCE = 256
@@ -36,15 +38,21 @@ class Tile:
 def kv_write(k: Tensor, v: Tensor, *, cache: Layer, step: DeviceStep) -> None:
     """Put the step's keys [T, K, D] and values [T, K, Dv] where their positions belong.
 
-    cache  keys [B, S, K, D], values [B, S, K, Dv]: position p of row r goes to block table[r, p // S], offset p % S
+    cache  keys [B, S, K, D], values [B, S, K, Dv]: position p of row r goes to block table[r, p // S], offset p % S; in fp8
+           with the scale that brings the largest of a token's head to the largest number there is
 
     Source: Kwon et al. 2023, section 4.
     """
     where = step.once(
         ("long places", cache.group), lambda: tuple(at.long() for at in step.places(cache.group))
     )
-    cache.keys.index_put_(where, k.to(cache.keys.dtype))
-    cache.values.index_put_(where, v.to(cache.values.dtype))
+    for array, new, scales in zip(
+        (cache.keys, cache.values), (k, v), cache.scales or (None, None), strict=True
+    ):
+        if scales is not None:
+            new, each = scaled(new, array.dtype)
+            scales.index_put_(where, each)
+        movable(array).index_put_(where, movable(rounded(new, array.dtype)))
 
 
 def attention(
@@ -58,6 +66,7 @@ def attention(
     value_width: int,
     window: int | None = None,
     soft_cap: float | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """Causal attention of the step's new tokens over the paged keys and values of their rows.
 
@@ -65,6 +74,7 @@ def attention(
     cache    keys [B, S, K, D], values [B, S, K, Dv]
     window   tokens or None: query i sees key j iff 0 <= i - j < window
     soft_cap scores become soft_cap * tanh(score / soft_cap)
+    sinks    [H] or None: logits that join each head's softmax and take their weight without a value
     returns  [T, H, Dv]  f32; rows with one new token are computed together, longer ones one by one
 
     Source: Vaswani et al. 2017, section 3.2; Ainslie et al. 2023 (grouped heads); Kwon et al. 2023, section 4.
@@ -73,15 +83,30 @@ def attention(
     y = torch.empty(*q.shape[:2], value_width, dtype=torch.float32, device=q.device)
     for tile in tiles:
         at = (tile.blocks.long(), tile.offsets.long())
-        keys, values = (array[at].float().transpose(1, 2) for array in (cache.keys, cache.values))
+        keys, values = (read(cache, plane, at).transpose(1, 2) for plane in (0, 1))
         mine = q if tile.tokens is None else q.index_select(0, tile.tokens)
         mine = mine.float().reshape(len(tile.blocks), -1, *q.shape[1:]).transpose(1, 2)
-        made = attend(mine, keys, values, tile.seen, scale, soft_cap)
+        made = attend(mine, keys, values, tile.seen, scale, soft_cap, sinks)
         made = made.transpose(1, 2).reshape(-1, q.shape[1], value_width)
         if tile.tokens is None:
             return made
         y.index_copy_(0, tile.tokens.long(), made)
     return y
+
+
+def read(cache: Layer, plane: int, at: tuple[Tensor, Tensor]) -> Tensor:
+    """Keys (plane 0) or values (1) at blocks and offsets [r, c]: [r, c, K, D] f32."""
+    array: Tensor = (cache.keys, cache.values)[plane]
+    found = movable(array)[at].view(array.dtype).float()
+    return found if cache.scales is None else found * cache.scales[plane][at][..., None]
+
+
+def sink_attention(q: Tensor, written: object, *, sinks: Tensor, **given: Any) -> Tensor:
+    """attention with sinks [H]: q [T, H, D] -> [T, H, Dv]; f32.
+
+    Source: Xiao et al. 2023, section 3.
+    """
+    return attention(q, written, sinks=sinks, **given)
 
 
 def attention_write(
@@ -101,16 +126,27 @@ def attention_write(
 
 
 def attend(
-    q: Tensor, keys: Tensor, values: Tensor, seen: Tensor, scale: float, soft_cap: float | None
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    seen: Tensor,
+    scale: float,
+    soft_cap: float | None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
-    """q [r, H, n, D], keys [r, K, c, D], values [r, K, c, Dv], seen [r, 1, n, c] -> [r, H, n, Dv]; f32."""
+    """q [r, H, n, D], keys [r, K, c, D], values [r, K, c, Dv], seen [r, 1, n, c], sinks [H] -> [r, H, n, Dv]; f32."""
     r, heads, n, _ = q.shape
     grouped = q.reshape(r, keys.shape[1], -1, q.shape[3])  # [r, K, H / K * n, D]
     scores = (grouped @ keys.transpose(-1, -2)) * scale
     if soft_cap is not None:
         scores = torch.tanh(scores / soft_cap) * soft_cap
     scores = scores.view(r, heads, n, -1).masked_fill(~seen, float("-inf"))
-    weights = functional.softmax(scores, dim=-1).view(grouped.shape[:3] + scores.shape[-1:])
+    if sinks is not None:
+        own = sinks.float()[None, :, None, None].expand(r, heads, n, 1)
+        weights = functional.softmax(torch.cat([scores, own], dim=-1), dim=-1)[..., :-1]
+    else:
+        weights = functional.softmax(scores, dim=-1)
+    weights = weights.reshape(grouped.shape[:3] + scores.shape[-1:])
     return (weights @ values).reshape(r, heads, n, -1)
 
 

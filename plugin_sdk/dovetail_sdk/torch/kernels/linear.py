@@ -15,7 +15,7 @@ from .weights import dense, packed
 
 
 def pack_linear(weights: NodeWeights) -> Mapping[str, Any]:
-    """int8 and int4 stay packed on the device."""
+    """int8, fp8 and int4 stay packed on the device."""
     bias = {"bias": dense(weights, "bias")} if "bias" in weights else {}
     if weights.form("weight").kind == "dense":
         return bias | {"weight": dense(weights, "weight")}
@@ -33,7 +33,7 @@ def linear(
     """x @ weight.T + bias, summed in f32.
 
     x        [*, I]
-    weight   [O, I] in x's type; i8 [O, I] with scale [O]; or u8 [O, I / 2] with scale and zero [O, I / group]
+    weight   [O, I] in x's type; i8 or e4m3fn [O, I] with scale [O]; or u8 [O, I / 2] with scale and zero [O, I / group]
     bias     [O]     or None
     returns  [*, O]
     """
