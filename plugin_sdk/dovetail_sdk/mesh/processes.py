@@ -116,7 +116,12 @@ class Processes:
         if kind == "value" and future is not None:
             future.set_result(value[0])
         elif kind == "error" and future is not None:
-            future.set_exception(value)
+            lost = isinstance(
+                value, DeviceLost
+            )  # perhaps of another member's end, which nobody has noticed yet
+            future.set_exception(
+                DeviceLost(f"member {rank} of the mesh failed: {value}") if lost else value
+            )
         elif kind == "error":  # of a member that nobody asks: it is out of step from now on
             self._lose(DeviceLost(f"member {rank} of the mesh failed: {value}"))
 
