@@ -37,7 +37,10 @@ class OpenclBackend(Backend):
         cl = self.machine.cl
         size = -(-num_bytes // 4) * 4
         if size <= storage.num_bytes:
-            cl.enqueue_fill_buffer(self.machine.queue, storage.buffer, np.uint32(0), 0, size)
+            queue = self.machine.queue
+            self.machine.issued(
+                cl.enqueue_fill_buffer(queue, storage.buffer, np.uint32(0), 0, size)
+            )
         return Array(storage, shape, dtype)
 
     def upload(self, array: NDArray[Any]) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Sequence
 from typing import Any
 
 from dovetail.errors import DeviceLost, OutOfMemory, PlatformError
@@ -41,6 +40,7 @@ class Machine:
         except cl.Error as error:
             raise PlatformError(f"{found.description} cannot be opened: {error}") from error
         self.used_bytes = 0
+        self._last: Any = None
         self._free: dict[int, list[Any]] = {}
         self._times: dict[str, float] = {}
         self._calls: Counter[str] = Counter()
@@ -80,11 +80,20 @@ class Machine:
             return Storage(self, kept.pop(), size, keep=True)
         return Storage(self, self._buffer(size, "a value"), size, keep=size <= _SMALL)
 
+    def issued(self, event: Any) -> Any:
+        """Tell of a command that was put on the queue; its event again."""
+        self._last = event
+        return event
+
     def event(self) -> DeviceEvent:
-        """Reached when all that was issued so far is over; starts what has not started."""
-        event = self.cl.enqueue_marker(self.queue)
+        """Reached when all that was issued so far is over; starts what has not started.
+
+        It is the last command's own: behind a marker, Intel's CPU runtime computes with all threads but the one that waits.
+        """
+        if self._last is None:
+            self._last = self.cl.enqueue_marker(self.queue)
         self.flush()
-        return DeviceEvent(self, event)
+        return DeviceEvent(self, self._last)
 
     def flush(self) -> None:
         """Start what was issued."""
@@ -166,12 +175,6 @@ class DeviceEvent(Event):
             self._handle.wait()
         except cl.Error as error:
             raise DeviceLost(f"{self._machine.found.description}: {error}") from error
-
-
-def wait_all(events: Sequence[DeviceEvent]) -> None:
-    """Wait for all of them, in order."""
-    for event in events:
-        event.wait()
 
 
 def _rounded(num_bytes: int) -> int:

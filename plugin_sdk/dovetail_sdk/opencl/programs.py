@@ -51,7 +51,7 @@ class Function:
                 given[at] = machine.cl.LocalMemory(given[at])
             arguments = tuple(given)
         size = tuple(count * width for count, width in zip(groups, local, strict=True))
-        event = self._kernel(machine.queue, size, local, *arguments)
+        event = machine.issued(self._kernel(machine.queue, size, local, *arguments))
         if machine.profiling:
             machine.timed(self._name, event)
 

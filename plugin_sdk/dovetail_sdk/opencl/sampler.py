@@ -46,8 +46,10 @@ class Registers:
         if slot >= old.size:
             machine = self._backend.machine
             self._tokens = self._backend.upload(np.zeros(2 * slot + 2, np.int32))
-            machine.cl.enqueue_copy(
-                machine.queue, self._tokens.buffer, old.buffer, byte_count=4 * old.size
+            machine.issued(
+                machine.cl.enqueue_copy(
+                    machine.queue, self._tokens.buffer, old.buffer, byte_count=4 * old.size
+                )
             )
 
 

@@ -33,7 +33,8 @@ class Staging:
 
     def send(self, buffer: Any, data: np.ndarray[Any, Any]) -> None:
         """Write an array to the start of a buffer, in order with what is issued."""
-        cl, queue = self._machine.cl, self._machine.queue
+        machine = self._machine
+        cl, queue = machine.cl, machine.queue
         raw = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
         if not raw.size:
             return
@@ -43,7 +44,7 @@ class Staging:
         start = self._room(raw.size)
         piece = self._ring[start : start + raw.size]
         piece[:] = raw
-        event = cl.enqueue_copy(queue, buffer, piece, is_blocking=False)
+        event = machine.issued(cl.enqueue_copy(queue, buffer, piece, is_blocking=False))
         self._pieces.append((start, start + raw.size, event))
 
     def _room(self, num_bytes: int) -> int:

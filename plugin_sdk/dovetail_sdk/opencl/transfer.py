@@ -26,8 +26,8 @@ class Reading:
             handle = cl.enqueue_copy(
                 machine.queue, raw, array.buffer, src_offset=offset, is_blocking=False
             )
-            machine.flush()
-            self._event = DeviceEvent(machine, handle)
+            machine.issued(handle)
+            self._event = machine.event()
 
     def done(self) -> bool:
         """Whether `result` would return at once."""
