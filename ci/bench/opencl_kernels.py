@@ -1,6 +1,7 @@
 """Every OpenCL kernel of the xpu platform beside NumPy and the machine's roofline, in the shape of Qwen2.5-0.5B.
 
 python ci/bench/opencl_kernels.py pocl
+python ci/bench/opencl_kernels.py intel-cpu --only attention
 
 The roofline of a CPU: the larger of bytes over the bandwidth that np.copyto reaches and flops over what np.matmul in f32
 reaches, both measured here on all cores. Kernel times are the device's own, the least of several; rows 1 is a decoding
@@ -10,8 +11,10 @@ step, rows 64 part of a prompt.
 from __future__ import annotations
 
 import argparse
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,10 +23,10 @@ from dovetail.graph import CacheGroup
 from dovetail.platform import F32, KVLayout
 from dovetail_sdk.opencl import Machine, OpenclBackend, Programs, cache_folder, find
 from dovetail_sdk.reference.ops import OPS
-from dovetail_sdk.runner import NUMPY_TYPES, PagedCache, Step
+from dovetail_sdk.runner import NUMPY_TYPES, Kernel, PagedCache, Step
 from dovetail_xpu.kernels import kernels
 from dovetail_xpu.kernels.linear import Packed, blocks
-from dovetail_xpu.select import choose
+from dovetail_xpu.select import Variant, choose
 from numpy.typing import NDArray
 
 HEADS, KV_HEADS, WIDTH, MODEL, INNER = 14, 2, 64, 896, 4864
@@ -50,10 +53,10 @@ def roofline() -> tuple[float, float]:
 
 
 class Table:
-    """Lines of the report."""
+    """Lines of the report; those whose name `only` is not found in are left out."""
 
-    def __init__(self, machine: Machine, limits: tuple[float, float]) -> None:
-        self._machine, self._limits = machine, limits
+    def __init__(self, machine: Machine, limits: tuple[float, float], only: str) -> None:
+        self._machine, self._limits, self._only = machine, limits, re.compile(only)
         print(
             "kernel                        rows      ms   NumPy ms   GB/s  GFLOP/s  of the roofline"
         )
@@ -69,6 +72,8 @@ class Table:
         flops: float,
     ) -> None:
         """Time both; `moved` is what must be read and written."""
+        if not self._only.search(name):
+            return
         self._machine.times()
         taken = float("inf")
         for _ in range(TIMES):
@@ -80,6 +85,16 @@ class Table:
             f" {flops / taken / 1e9:8.1f} {best / taken:8.0%}",
             flush=True,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The kernels of one device, and where their times are written down."""
+
+    backend: OpenclBackend
+    variant: Variant
+    kernel: Mapping[str, Kernel]
+    table: Table
 
 
 def weight(backend: OpenclBackend, data: NDArray[Any], kind: str, *, lane: bool) -> Packed:
@@ -110,77 +125,90 @@ def paged(
     return cache, step, numpy
 
 
+def products(bench: Bench, rows: int) -> None:
+    """The gate and up product in every form of weight."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((rows, MODEL), np.float32)
+    given, lane = bench.backend.upload(x), bench.variant.lane
+    for kind in ("f32", "bf16", "f16", "i8"):
+        dtype = np.dtype(np.int8) if kind == "i8" else NUMPY_TYPES[kind]
+        data = rng.integers(-9, 9, (2 * INNER, MODEL)).astype(dtype)
+        packed = weight(bench.backend, data, kind, lane=lane)
+        plain = data.astype(np.float32)
+        bench.table.add(
+            f"linear {kind}",
+            rows,
+            partial(bench.kernel["linear"].call, given, weight=packed),
+            partial(np.matmul, x, plain.T),
+            moved=data.nbytes + x.nbytes + 8 * rows * INNER,
+            flops=2.0 * rows * data.size,
+        )
+
+
+def lines(bench: Bench, rows: int) -> None:
+    """What is done with each line by itself: the norm and the gate."""
+    rng, ones = np.random.default_rng(0), np.ones(MODEL, np.float32)
+    x, wide = (rng.standard_normal((rows, width), np.float32) for width in (MODEL, 2 * INNER))
+    narrow, broad, norm = (bench.backend.upload(array) for array in (x, wide, ones))
+    bench.table.add(
+        "add_rms_norm",
+        rows,
+        partial(bench.kernel["add_rms_norm"].call, narrow, narrow, weight=norm, eps=1e-6),
+        partial(OPS["add_rms_norm"], x, x, weight=ones, eps=1e-6),
+        moved=4 * x.nbytes,
+        flops=5 * x.size,
+    )
+    bench.table.add(
+        "split_gated_activation",
+        rows,
+        partial(bench.kernel["split_gated_activation"].call, broad, activation="silu"),
+        partial(OPS["split_gated_activation"], wide, activation="silu"),
+        moved=1.5 * wide.nbytes,
+        flops=5 * wide.size,
+    )
+
+
+def attention(bench: Bench, name: str, sequences: int, new: int) -> None:
+    """Rows of `new` tokens each, at the end of their contexts."""
+    cache, step, numpy = paged(bench.backend, sequences, new)
+    rows = sequences * new
+    q = bench.backend.upload(np.ones((rows, HEADS, WIDTH), np.float32))
+    call = partial(
+        bench.kernel["attention"].call,
+        *(q, None),
+        cache=cache.layer(0),
+        step=step,
+        scale=0.1,
+        kv_heads=KV_HEADS,
+        value_width=WIDTH,
+    )
+    bench.table.add(
+        name,
+        rows,
+        call,
+        numpy,
+        moved=8.0 * sequences * CONTEXT * KV_HEADS * WIDTH,
+        flops=4.0 * rows * CONTEXT * HEADS * WIDTH,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("device", help="as after the colon of --platform xpu:")
+    parser.add_argument("--only", default="", help="kernels in whose names this is found")
     given = parser.parse_args()
     found = next(one for one in find() if one.id == given.device)
     machine = Machine(found, profiling=True)
     backend = OpenclBackend(machine, Programs(machine, cache_folder()))
     variant = choose(found, machine.units)
-    table, kernel = Table(machine, roofline()), kernels(backend, variant)
-    rng = np.random.default_rng(0)
+    table = Table(machine, roofline(), given.only)
+    bench = Bench(backend, variant, kernels(backend, variant), table)
     for rows in (1, 64):
-        x, wide = (rng.standard_normal((rows, width), np.float32) for width in (MODEL, 2 * INNER))
-        on = {name: backend.upload(array) for name, array in (("x", x), ("wide", wide))}
-        ones = np.ones(MODEL, np.float32)
-        for kind in ("f32", "bf16", "f16", "i8"):
-            dtype = np.dtype(np.int8) if kind == "i8" else NUMPY_TYPES[kind]
-            data = rng.integers(-9, 9, (2 * INNER, MODEL)).astype(dtype)
-            packed, plain = weight(backend, data, kind, lane=variant.lane), data.astype(np.float32)
-            table.add(
-                f"linear {kind}",
-                rows,
-                partial(kernel["linear"].call, on["x"], weight=packed),
-                partial(np.matmul, x, plain.T),
-                moved=data.nbytes + x.nbytes + wide.nbytes,
-                flops=2.0 * rows * data.size,
-            )
-        norm = backend.upload(ones)
-        table.add(
-            "add_rms_norm",
-            rows,
-            partial(kernel["add_rms_norm"].call, on["x"], on["x"], weight=norm, eps=1e-6),
-            partial(OPS["add_rms_norm"], x, x, weight=ones, eps=1e-6),
-            moved=4 * x.nbytes,
-            flops=5 * x.size,
-        )
-        table.add(
-            "split_gated_activation",
-            rows,
-            partial(kernel["split_gated_activation"].call, on["wide"], activation="silu"),
-            partial(OPS["split_gated_activation"], wide, activation="silu"),
-            moved=1.5 * wide.nbytes,
-            flops=5 * wide.size,
-        )
-        q = backend.upload(np.ones((rows, HEADS, WIDTH), np.float32))
-        for name, many, new in (
-            (("attention", 1, rows),)
-            if rows == 1
-            else (
-                ("attention, one prompt", 1, rows),
-                ("attention, 64 sequences", rows, 1),
-            )
-        ):
-            cache, step, numpy = paged(backend, many, new)
-            layer = cache.layer(0)
-            table.add(
-                name,
-                rows,
-                partial(
-                    kernel["attention"].call,
-                    q,
-                    None,
-                    cache=layer,
-                    step=step,
-                    scale=0.1,
-                    kv_heads=KV_HEADS,
-                    value_width=WIDTH,
-                ),
-                numpy,
-                moved=8.0 * many * CONTEXT * KV_HEADS * WIDTH,
-                flops=4.0 * rows * CONTEXT * HEADS * WIDTH,
-            )
+        products(bench, rows)
+        lines(bench, rows)
+    attention(bench, "attention", 1, 1)
+    attention(bench, "attention, one prompt", 1, 64)
+    attention(bench, "attention, 64 sequences", 64, 1)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,55 @@
 // Ops on one number at a time. T rows of W numbers; rows of the inputs are `step` numbers apart from `at`, the output is
-// dense. One item per number.
+// dense. An item takes VEC numbers of a row: 16 where items are threads of a CPU, one where they are lanes of a GPU.
 
-inline float active(float x, int kind) {
+#if VEC == 16
+typedef float16 wide;
+#define EXP(x) exp16(x)
+#else
+typedef float wide;
+#define EXP(x) exp(x)
+#endif
+
+inline wide active(wide x, int kind) {
   switch (kind) {
-    case 0: return x / (1.0f + exp(-x));
+    case 0: return x / (1.0f + EXP(-x));
     case 1: return 0.5f * x * (1.0f + erf(x * 0.70710678118654752f));
-    case 2: {
-      float inner = 0.79788456080286536f * (x + 0.044715f * x * x * x);
-      return 0.5f * x * (1.0f + tanh(inner));
-    }
+    case 2: return x / (1.0f + EXP(-1.59576912160573072f * (x + 0.044715f * x * x * x)));
     default: return isnan(x) ? x : fmax(x, 0.0f);
   }
 }
 
-#define AT(x) LOAD(VALUE, x, x##_at + (size_t)t * x##_step + w)
+// Numbers w .. w + VEC of a line of W, zeros past its end.
+inline wide part(__global const TYPE(VALUE) * line, int w, int W) {
+#if VEC == 16
+  if (w + 16 <= W) return LOAD16(VALUE, line, w);
+  float some[16];
+  for (int i = 0; i < 16; i++) some[i] = w + i < W ? LOAD(VALUE, line, w + i) : 0.0f;
+  return vload16(0, some);
+#else
+  return LOAD(VALUE, line, w);
+#endif
+}
+
+inline void keep(__global TYPE(VALUE) * line, int w, int W, wide x) {
+#if VEC == 16
+  if (w + 16 <= W) {
+    STORE16(VALUE, line, w, x);
+    return;
+  }
+  float some[16];
+  vstore16(x, 0, some);
+  for (int i = 0; w + i < W; i++) STORE(VALUE, line, w + i, some[i]);
+#else
+  STORE(VALUE, line, w, x);
+#endif
+}
+
+#define AT(x) part(x + x##_at + (size_t)t * x##_step, w, W)
 #define INPUT(x) __global const TYPE(VALUE) *x, int x##_at, int x##_step
-#define PLACE                                      \
-  int w = get_global_id(0), t = get_global_id(1); \
+#define PLACE                                           \
+  int w = VEC * get_global_id(0), t = get_global_id(1); \
   if (w >= W) return
-#define RETURN(value) STORE(VALUE, y, (size_t)t * W + w, value)
+#define RETURN(value) keep(y + (size_t)t * W, w, W, value)
 
 // kind: 0 silu, 1 gelu, 2 gelu_tanh, 3 relu
 __kernel void activation(INPUT(x), __global TYPE(VALUE) * y, int W, int kind) {
@@ -57,8 +88,8 @@ __kernel void hyperbolic_tangent(INPUT(x), __global TYPE(VALUE) * y, int W) {
 }
 
 // Columns first .. first + W of lines of `line` numbers, `inner` lines in a row of the input.
-__kernel void part(INPUT(x), __global TYPE(VALUE) * y, int W, int inner, int line, int first) {
+__kernel void columns(INPUT(x), __global TYPE(VALUE) * y, int W, int inner, int line, int first) {
   PLACE;
-  size_t from = x_at + (size_t)(t / inner) * x_step + (t % inner) * line + first + w;
-  RETURN(LOAD(VALUE, x, from));
+  size_t from = x_at + (size_t)(t / inner) * x_step + (t % inner) * line + first;
+  RETURN(part(x + from, w, W));
 }

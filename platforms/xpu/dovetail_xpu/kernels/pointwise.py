@@ -7,7 +7,8 @@ from dovetail_sdk.opencl import Array, Function, buffers
 from .tools import Tools, ceil
 
 _KINDS = {"silu": 0, "gelu": 1, "gelu_tanh": 2, "relu": 3}
-_ITEMS = 64
+_NUMBERS = 64
+"""That a group takes of a row."""
 
 
 class Pointwise:
@@ -15,6 +16,7 @@ class Pointwise:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        self._vec = 1 if tools.variant.lane else 16
 
     def activation(self, x: Array, *, activation: str) -> Array:
         return self._one("activation", "i", x, _KINDS[activation])
@@ -55,7 +57,7 @@ class Pointwise:
     def _part(self, x: Array, start: int, size: int) -> Array:
         lines, inner, line = x.lines
         y = self._tools.new((*x.shape[:-1], size), x.dtype)
-        function = self._function("part", "biibiiii", x.dtype)
+        function = self._function("columns", "biibiiii", x.dtype)
         self._issue(function, lines, size, *buffers(x), y.buffer, size, inner, line, start)
         return y
 
@@ -74,7 +76,7 @@ class Pointwise:
         return y
 
     def _function(self, name: str, signature: str, dtype: str) -> Function:
-        return self._tools.function("pointwise.cl", name, signature, VALUE=dtype)
+        return self._tools.function("pointwise.cl", name, signature, VALUE=dtype, VEC=self._vec)
 
     def _issue(self, function: Function, rows: int, width: int, *arguments: object) -> None:
-        function((ceil(width, _ITEMS), rows), (_ITEMS, 1), *arguments)
+        function((ceil(width, _NUMBERS), rows), (_NUMBERS // self._vec, 1), *arguments)
