@@ -39,6 +39,7 @@ class Job:
     runner: str | list[str]
     hardware: str
     named: bool = False
+    driver: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,10 @@ class Matrix:
         words = shlex.split(line)
         for place, value in places.items():
             words = [word.replace(place, value) for word in words]
-        return words
+        brought = (
+            [sys.executable, "ci/opencl_driver.py", "--with", job.driver] if job.driver else []
+        )
+        return brought + words
 
 
 def read(path: Path = ROOT / "ci/matrix.toml") -> Matrix:
@@ -76,7 +80,7 @@ def github(matrix: Matrix) -> dict[str, Any]:
     """One entry per job and Python version, as a workflow's strategy takes it."""
     return {
         "include": [
-            {"job": job.name, "python": version, "runner": job.runner}
+            {"job": job.name, "python": version, "runner": job.runner, "driver": job.driver}
             for job in matrix.jobs
             for version in job.python
         ]
@@ -122,7 +126,19 @@ def obstacle(job: Job) -> str | None:
         return f"it is for Python {', '.join(job.python)}; this is {PYTHON}"
     if job.suite == "tests" and not (Path(sys.prefix) / ".test").exists():
         return "this environment was not made by make; run .ci/run"
+    if job.driver:
+        return _missing_driver(job)
     return _missing_device(job) if job.platform else None
+
+
+def _missing_driver(job: Job) -> str | None:
+    """Its devices are seen by the job itself, with the driver; here another one may be at work."""
+    from dovetail.plugins import discover
+    from opencl_driver import missing
+
+    name = job.platform.partition(":")[0]
+    known = [entry.name for entry in discover()]
+    return missing(job.driver) if name in known else f"platform {name} is not installed"
 
 
 def _missing_device(job: Job) -> str | None:

@@ -28,12 +28,13 @@ from dovetail_sdk.opencl import (
 )
 
 from .kernels import MOST_WIDTH, kernels
-from .select import choose
+from .select import choose, taken_for_gpu
 
 log = logging.getLogger("dovetail.xpu")
 
 INT4 = tuple(WeightForm("int4_group", group=group) for group in (128, 64, 32))
 _DTYPES = ("f32", "bf16", "f16")
+_LANES = "-lanes"
 
 
 class XpuPlatform(Platform):
@@ -63,9 +64,8 @@ class XpuPlatform(Platform):
             devices = find()
         except PlatformBroken as error:
             return [DeviceInfo(id="0", description="OpenCL", unavailable=str(error))]
-        return [
-            DeviceInfo(id=found.id, description=found.description, memory_bytes=found.memory_bytes)
-            for found in devices
+        return [_info(found) for found in devices] + [
+            _info(found, lanes=True) for found in devices if not found.gpu
         ]
 
     def open(self, devices: Sequence[DeviceInfo]) -> Device:
@@ -78,10 +78,22 @@ class XpuPlatform(Platform):
         if reason := devices[0].unavailable:
             raise PlatformError(f"the xpu platform cannot be used: {reason}")
         wanted = devices[0].id
-        found = next((found for found in find() if found.id == wanted), None)
+        found = next((found for found in find() if found.id == wanted.removesuffix(_LANES)), None)
         if found is None:
             raise PlatformError(f"there is no OpenCL device xpu:{wanted} any more")
+        if wanted.endswith(_LANES):
+            found = taken_for_gpu(found)
         return XpuDevice(found, profiling=options.get("profile") == "on")
+
+
+def _info(found: Found, *, lanes: bool = False) -> DeviceInfo:
+    """A device, or a CPU that runs a GPU's kernels: for tests of them where there is no GPU."""
+    return DeviceInfo(
+        id=found.id + _LANES * lanes,
+        description="a GPU's kernels on " * lanes + found.description,
+        memory_bytes=found.memory_bytes,
+        emulated=lanes,
+    )
 
 
 class XpuDevice(OpenclDevice):

@@ -10,9 +10,9 @@ and products of sixteen-bit numbers go to the matrix unit (XMX, linear_matrix.cl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dovetail_sdk.opencl import Found
+from dovetail_sdk.opencl import Found, features_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Variant:
     linear_group  items of a group of a matrix product
     subgroup      macro SUBGROUP, 0 for none
     matrix        whether the matrix unit is used
-    emulated      the matrix unit is played by shuffles: for tests where there are sub-groups and no unit
+    emulated      the matrix unit is played by shuffles, on a device that has sub-groups and no unit
     units         compute units, which a short step should keep busy
     """
 
@@ -48,4 +48,12 @@ def choose(found: Found, units: int) -> Variant:
         subgroup=subgroup,
         matrix=features.matrix and features.fp16 and bool(subgroup),
         units=units,
+        emulated=features.matrix and not features_of(found.handle.extensions).matrix,
     )
+
+
+def taken_for_gpu(found: Found) -> Found:
+    """A CPU in the place of a GPU: kernels are cut for lanes, and shuffles play the matrix unit where there are sub-groups."""
+    features = found.features
+    matrix = features.subgroups and features.fp16
+    return replace(found, gpu=True, features=replace(features, matrix=matrix))

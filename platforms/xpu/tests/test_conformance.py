@@ -14,3 +14,7 @@ def reason() -> str | None:
 
 pytestmark = pytest.mark.skipif(bool(reason()), reason=str(reason()))
 globals().update(suite("xpu:pocl"))
+test_lanes = suite(
+    "xpu:pocl-lanes", ops="^(attention_write|whole_attention|add_rms_norm|gated_activation)$"
+)["test_ops"]
+"""Ops whose kernels are others on a GPU; ci/run xpu-lanes runs everything in a GPU's form."""
