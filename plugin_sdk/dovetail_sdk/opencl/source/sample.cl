@@ -130,6 +130,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void sample(
     }
     wrong[0] |= broken[row] || isinf(best[0]);
     if (winner[0] == V) winner[0] = 0;
+    cut.key = 0;
+    cut.tie = 0;
   }
   barrier(CLK_LOCAL_MEM_FENCE);
   peak = best[0];
@@ -138,10 +140,6 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void sample(
   barrier(CLK_LOCAL_MEM_FENCE);
 
   bool draws = target < 0 && temperature != 0.0f && finite;
-  if (l == 0) {
-    cut.key = 0;
-    cut.tie = 0;
-  }
   // Two cuts: first by count (top-k), then by mass (top-p).
   for (int by_mass = 0; by_mass < 2; by_mass++) {
     bool cuts = draws && (by_mass ? top_p < 1.0f : top_k > 0 && top_k < V);
