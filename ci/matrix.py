@@ -134,11 +134,12 @@ def obstacle(job: Job) -> str | None:
 def _missing_driver(job: Job) -> str | None:
     """Its devices are seen by the job itself, with the driver; here another one may be at work."""
     from dovetail.plugins import discover
-    from opencl_driver import missing
+    from opencl_driver import missing  # type: ignore[import-not-found]
 
     name = job.platform.partition(":")[0]
     known = [entry.name for entry in discover()]
-    return missing(job.driver) if name in known else f"platform {name} is not installed"
+    reason: str | None = missing(job.driver)
+    return reason if name in known else f"platform {name} is not installed"
 
 
 def _missing_device(job: Job) -> str | None:

@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import opencl_driver
+import opencl_driver  # type: ignore[import-not-found]
 
 SMALL = r"^ops/.*(?<!drawn0)(?<!drawn1)(?<!wide)(?<!many_rows)/(f32-f32|f32-int4g32|f16-int8|bf16-bf16|f16-cache-f16|f32|f16)$|^steps/"
 """Checks whose cases the simulator computes in seconds: an op's own cases in a few of its types, and steps with sampling."""
