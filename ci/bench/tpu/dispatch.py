@@ -1,10 +1,14 @@
-"""What a step costs the host on the TPU platform: packing, launching, asking for its tokens.
+"""What a step costs the host on the TPU platform: packing, launching, asking for its tokens, reading them.
 
-    python ci/bench/tpu/dispatch.py [--rows 32] [--steps 300] [--layers 32]
+    python ci/bench/tpu/dispatch.py [--rows 32] [--steps 300] [--layers 2 32]
 
-A decode step of some rows on the emulated device, of a model with as many layers as a real one and nearly no width, so that
-the device is not what is waited for. Reported: microseconds of the calling thread per step in `run` and `sample` together, and
-in reading the tokens; medians, beside a call of an empty jitted function with the same arguments in the same process.
+A decode step of some rows on the emulated device, of a model with nearly no width, two steps in flight, waited for as the engine
+does. Reported: microseconds on the clock in `run` and `sample` together (issue) and in the ticket's `result` (read), medians;
+what the device takes is in neither. Beside them a jitted call that does nothing, in the same process.
+
+Layers that are alike are one array per weight, so that 32 of them are as many arguments as 2 (arguments=); but the emulated device
+computes on the host's own cores, and with 32 layers its steps of some 20 ms leave the host's caches cold. A chip does
+not: 2 layers are nearer to what its host sees, 32 are an upper bound.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import jax
 import numpy as np
 from dovetail import models
 from dovetail.graph import passes
-from dovetail.platform import Batch, KVLayout, SamplingColumns, Shape
+from dovetail.platform import Batch, KVLayout, Pending, SamplingColumns, Shape, Ticket, Tokens
 from dovetail.weights.random_source import random_weights
 from dovetail_tpu.platform import TpuPlatform
 
@@ -32,44 +36,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--layers", type=int, default=32)
+    parser.add_argument("--layers", type=int, nargs="+", default=[2, 32])
     options = parser.parse_args()
-    for fused in (True, False):
-        measure(options, fused)
+    for layers in options.layers:
+        for fused in (True, False):
+            measure(options.rows, options.steps, layers, fused)
 
 
-def measure(options: argparse.Namespace, fused: bool) -> None:
+def measure(rows: int, steps: int, layers: int, fused: bool) -> None:
     """One line."""
-    program, groups = open_program(options.rows, options.layers, fused)
-    batch, columns = decode_step(options.rows, groups)
-    rows = np.arange(options.rows, dtype=np.int32)
+    program, groups, arguments = open_program(rows, layers, fused)
+    batch, columns = decode_step(rows, groups)
+    sampled = np.arange(rows, dtype=np.int32)
     issue, read = [], []
-    flight: deque[Any] = deque()
-    for _ in range(options.steps):
+    flight: deque[tuple[Pending, Ticket[Tokens]]] = deque()
+    for _ in range(steps):
         started = time.perf_counter()
         pending = program.run(batch)
-        flight.append(pending.sample(rows, columns))
+        flight.append((pending, pending.sample(sampled, columns)))
         issue.append(time.perf_counter() - started)
         if len(flight) == 2:
-            ticket = flight.popleft()
-            while not ticket.done():
-                time.sleep(1e-4)
+            oldest, ticket = flight.popleft()
+            oldest.wait()
+            while not ticket.done():  # sampled apart, on the device
+                time.sleep(0)
             started = time.perf_counter()
             ticket.result()
             read.append(time.perf_counter() - started)
-    floor = empty_call(options.rows)
-    micro = {
-        name: 1e6 * statistics.median(found) for name, found in (("issue", issue), ("read", read))
-    }
+    issued, was_read = (1e6 * statistics.median(found) for found in (issue, read))
     print(
-        f"sampling={'with the step' if fused else 'apart'} rows={options.rows} layers={options.layers} steps={options.steps} issue={micro['issue']:.0f}us "
-        f"read={micro['read']:.0f}us together={micro['issue'] + micro['read']:.0f}us empty_call={floor:.0f}us"
+        f"sampling={'with the step' if fused else 'apart'} rows={rows} layers={layers} arguments={arguments} "
+        f"steps={steps} issue={issued:.0f}us read={was_read:.0f}us together={issued + was_read:.0f}us "
+        f"empty_call={empty_call(rows):.0f}us",
+        flush=True,
     )
 
 
-def open_program(rows: int, layers: int, fused: bool) -> tuple[Any, int]:
-    """A model of many thin layers on the emulated device, and a program for steps of so many rows; sampled as on chips, or as
-    where emulated."""
+def open_program(rows: int, layers: int, fused: bool) -> tuple[Any, int, int]:
+    """A program for steps of so many rows of a model of thin layers on the emulated device, sampled as on chips or as where
+    emulated; its cache groups, and the arrays that a call is given."""
     platform = TpuPlatform()
     device: Any = platform.open([info for info in platform.probe() if info.emulated][:1])
     target = device._target
@@ -90,10 +95,11 @@ def open_program(rows: int, layers: int, fused: bool) -> tuple[Any, int]:
     graph = passes.prepare(
         plain, ops=able.ops, supports=device.supports, fused=able.fused_ops, rewrites=able.rewrites
     ).graph
-    model = device.load(graph, random_weights(graph))
+    model: Any = device.load(graph, random_weights(graph))
     blocks = PAST // SIZE + 1
     model.allocate(KVLayout(SIZE, "f32", graph.cache), (rows * blocks + 1,))
-    return model.compile(Shape(rows, rows, rows, blocks)), len(graph.cache)
+    arguments = len(jax.tree.leaves(model._resident._params)) + len(graph.cache) + 2
+    return model.compile(Shape(rows, rows, rows, blocks)), len(graph.cache), arguments
 
 
 def decode_step(rows: int, groups: int) -> tuple[Batch, SamplingColumns]:

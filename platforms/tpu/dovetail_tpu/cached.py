@@ -30,7 +30,7 @@ def kv_write(step: Step, k: Array, v: Array, *, layer: Layer, dtype: Any) -> Arr
     if kernel is not None:
         written = kernel(step, both, cache, layer)
     else:
-        block, offset = step.feed[f"block.{layer.group}"], step.feed["offset"]
+        block, offset = step.feed[f"block.{layer.group}"], step.feed["position"] % cache.shape[3]
         written = cache.at[layer.place, block, :, offset].set(both, mode="promise_in_bounds")
     step.caches[layer.group] = written
     return jnp.zeros((), F32)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
 
 import jax
-from dovetail.errors import OutOfMemory, PlatformError
+from dovetail.errors import OutOfMemory
 from dovetail.graph import BF16, F32, INT8, OPS, Graph, Node, WeightForm
 from dovetail.platform import (
     CacheForm,
     Capabilities,
     Device,
-    DeviceInfo,
     Feature,
     LoadedModel,
     Memory,
@@ -21,8 +19,7 @@ from dovetail.platform import (
 )
 from dovetail_sdk.mesh import LocalSource
 
-from .chips import EMULATED, chip_of, chips
-from .compiled import Programs, cache_folder, fingerprint, keep_on_disk
+from .compiled import Programs, fingerprint
 from .executable import Executable
 from .lower import Lowered
 from .model import TpuModel, TransferModel
@@ -30,7 +27,6 @@ from .ops import OPS as FUNCTIONS
 from .resident import Resident
 from .sampling import TOP_LOGPROBS
 from .target import Target
-from .trace import Settings
 from .weights import read_params
 
 log = logging.getLogger("dovetail.tpu")
@@ -38,52 +34,6 @@ log = logging.getLogger("dovetail.tpu")
 BLOCK_MAXIMUM = 128
 ITEM_BYTES = {"f32": 4, "bf16": 2, "fp8": 1}
 _programs: Programs[Executable] = Programs()
-
-
-def open_device(
-    devices: Sequence[DeviceInfo], options: Mapping[str, str], emulated_devices: int
-) -> Device:
-    """Take devices. Raises PlatformError where jax does not see them.
-
-    options  as TpuPlatform declares them
-    """
-    if options.get("compile_cache", "on") == "on" and not keep_on_disk(cache_folder()):
-        log.warning(
-            "compile_cache=%s unused reason='others may use it, or it cannot be made'",
-            cache_folder(),
-        )
-    emulated = [info.emulated for info in devices]
-    if any(emulated) != all(emulated):
-        raise PlatformError("chips and emulated devices make no mesh; name the ones or the others")
-    found = _host_devices(emulated_devices) if emulated[0] else _chips()
-    places = [int(info.id.removeprefix("cpu") or 0) for info in devices]
-    if max(places) >= len(found):
-        raise PlatformError(f"jax sees {len(found)} devices; {devices[-1].id} is not among them")
-    chip = chips()[EMULATED] if emulated[0] else chip_of(found[0].device_kind)
-    kernels = options.get("kernels", "auto")
-    settings = Settings(
-        chip,
-        pallas=kernels == "pallas" or (kernels == "auto" and not emulated[0]),
-        interpret=emulated[0],
-        members=len(devices),
-    )
-    return TpuDevice(Target(tuple(found[at] for at in places), settings, emulated[0]))
-
-
-def _host_devices(count: int) -> list[jax.Device]:
-    """The host cut into virtual devices; where jax was started before, as many as there are."""
-    try:
-        jax.config.update("jax_num_cpu_devices", count)
-    except RuntimeError:
-        log.debug("jax was started before; the host has %d devices", len(jax.devices("cpu")))
-    return list(jax.devices("cpu"))
-
-
-def _chips() -> list[jax.Device]:
-    try:
-        return list(jax.devices("tpu"))
-    except RuntimeError as error:
-        raise PlatformError(f"jax cannot use the TPU: {error}") from error
 
 
 class TpuDevice(Device):
@@ -144,9 +94,9 @@ class TpuDevice(Device):
     def load(self, graph: Graph, weights: WeightSource) -> LoadedModel:
         target = self._target
         lowered = Lowered.of(graph if graph.sharding is None else graph.local(0))
-        sources: list[WeightSource] = [weights] * target.members
+        sources: list[WeightSource] = [weights]
         if graph.sharding is not None:
-            sources = [LocalSource(graph, rank, weights) for rank in range(target.members)]
+            sources = [LocalSource(graph, rank, weights) for rank in target.own_members]
         if lowered.run is not None:
             log.info("layers=%d nodes=%d", lowered.run.repeats, lowered.run.period)
         try:

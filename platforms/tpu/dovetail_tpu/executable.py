@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from . import sampling
 from .buckets import Bucket, padded
-from .feed import COLUMNS, Format, fill_columns, format_of
+from .feed import BLANK_COLUMNS, Format, format_of
+from .fill import blank_columns, fill_columns
 from .lower import Lowered, Params
 from .target import Target
 from .trace import Array, Settings
@@ -76,7 +77,7 @@ def lower_step(
         jax.tree.map(lambda a: like(a.shape, a.dtype, target.divided), dict(params)),
         tuple(like(shape, dtype, target.divided) for shape, dtype in caches),
         like((slots,), jnp.int32, target.whole),
-        like((form.size,), jnp.int32, target.whole),
+        like(form.blank.shape, jnp.int32, target.whole),
     )
 
 
@@ -91,7 +92,7 @@ def whole_step(
     vector: Array,
 ) -> tuple[tuple[Array, ...], Array, dict[str, Array], Array]:
     """A step and its sampling; see Executable."""
-    feed = form.split(vector)
+    feed = form.split(vector, bucket)
     tokens = feed["tokens"]
     late = jnp.take(registers, jnp.where(tokens < 0, ~tokens, 0), mode="clip")
     feed["tokens"] = jnp.where(tokens < 0, late, tokens)
@@ -105,7 +106,7 @@ def whole_step(
         return lax.cond(part[0] > 0, lambda: _drawn(logits, part[1]), lambda: _none(part[1]))
 
     size = min(AT_ONCE, len(packed))
-    parts = packed.reshape(-1, size, COLUMNS)
+    parts = packed.reshape(-1, size, BLANK_COLUMNS.size)
     left = feed["sampled"][0] - size * np.arange(len(parts), dtype=np.int32)
     ids, words = lax.map(some, (left, parts))
     kept = keep(registers, packed[:, 1], ids.reshape(-1))
@@ -140,7 +141,7 @@ def sampler(
     late: LateEdits | None,
 ) -> tuple[Array, Array]:
     """Registers and words after drawing for rows [n] of logits [N, V]."""
-    packed = np.zeros((padded(rows.size), COLUMNS), np.int32)
+    packed = blank_columns(padded(rows.size))
     fill_columns(packed, rows, columns)
     if late is None:
         return _sample(logits, registers, packed)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata, util
 
 from dovetail.errors import PlatformError
 from dovetail.platform import Device, DeviceInfo, DeviceOption, Platform
 
 from . import probe
+from .hosts import PORT, hosts_here
+from .probe import EMULATED_DEVICES
 
 JAX_RELEASE = "0.10"
-EMULATED_DEVICES = 8
-"""Virtual devices that the host is cut into, so that a mesh can be emulated."""
 
 
 class TpuPlatform(Platform):
-    """The TPU chips of this machine, and the host as 8 emulated ones that are used only when they are named."""
+    """The TPU chips of this machine, and the host as 8 emulated ones that are used only when they are named; on the first host
+    of a slice also those of the others, which follow (`follow.py`)."""
 
     name = "tpu"
     rank = 40
@@ -33,6 +35,13 @@ class TpuPlatform(Platform):
             default="on",
             values=("on", "off"),
         ),
+        DeviceOption(
+            name="hosts_port",
+            help="where a mesh over several hosts meets; the next port is taken too",
+            default=str(PORT),
+            low=1024,
+            high=65534,
+        ),
     )
 
     def probe(self) -> list[DeviceInfo]:
@@ -46,7 +55,7 @@ class TpuPlatform(Platform):
             )
             for index, chip in enumerate(probe.chips_here())
         ]
-        return chips + [
+        emulated = [
             DeviceInfo(
                 id=f"cpu{index or ''}",
                 description=f"TPU emulated by this host, virtual device {index} of {EMULATED_DEVICES}",
@@ -56,6 +65,7 @@ class TpuPlatform(Platform):
             )
             for index in range(EMULATED_DEVICES)
         ]
+        return [*chips, *_of_others(chips), *emulated, *_of_others(emulated)]
 
     def open(self, devices: Sequence[DeviceInfo]) -> Device:
         return self.open_with(devices, {})
@@ -64,9 +74,21 @@ class TpuPlatform(Platform):
         for info in devices:
             if info.unavailable is not None:
                 raise PlatformError(f"tpu:{info.id} cannot be used: {info.unavailable}")
-        from .device import open_device
+        from .opening import open_device
 
-        return open_device(devices, options, EMULATED_DEVICES)
+        return open_device(devices, options)
+
+
+def _of_others(own: Sequence[DeviceInfo]) -> list[DeviceInfo]:
+    """The same devices on the hosts that this one can lead."""
+    hosts = hosts_here()
+    return [
+        replace(
+            info, id=f"h{host}.{info.id}", description=f"{info.description}, on {hosts.names[host]}"
+        )
+        for host in hosts.others
+        for info in own
+    ]
 
 
 def missing_reason() -> str | None:

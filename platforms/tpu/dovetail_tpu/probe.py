@@ -9,6 +9,8 @@ from pathlib import Path
 from .chips import Chip, chips
 
 GOOGLE = "0x1ae0"
+EMULATED_DEVICES = 8
+"""Virtual devices that the host is cut into, so that a mesh can be emulated."""
 _PCI = Path("/sys/bus/pci/devices")
 
 

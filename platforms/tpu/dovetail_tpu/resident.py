@@ -25,7 +25,7 @@ from . import blocks
 from .buckets import Bucket, ladder, padded
 from .compiled import Programs
 from .executable import Executable, compile_step, sampler
-from .feed import check_step, fill_step
+from .fill import check_step, fill_step
 from .lower import Lowered
 from .step import Flight, StepResult, TpuTicket
 from .target import Target
@@ -161,7 +161,7 @@ class Resident:
         buckets = ladder(shape, self._target.settings.chip)
         try:
             self.executable(buckets[-1])
-            if self._target.settings.chip.eager == "all":
+            if self._target.settings.chip.eager == "all" or self._target.several_hosts:
                 for bucket in buckets[:-1]:
                     self.executable(bucket)
         except jax.errors.JaxRuntimeError as error:
@@ -201,23 +201,19 @@ class Resident:
         self._flush()
         self._ready()
         layout = self._layout
-        check_step(batch, bucket, self._vocabulary, self._num_blocks)
-        if int(batch.tokens.min()) < -SLOTS:
-            raise ValueError(f"slot {-1 - int(batch.tokens.min())}; there are {SLOTS}")
+        check_step(batch, bucket, self._vocabulary, SLOTS, self._num_blocks)
         for group, pairs in enumerate(batch.copies):
             if pairs.size:
                 self.copy_blocks(group, pairs[:, 0], pairs[:, 1])
         executable = self.executable(bucket)
-        vector = fill_step(executable.format, bucket, batch, layout)
-        arrays = executable.format.split(vector)
-        arrays["columns"][:, [1, 2, 10]] = -1
+        form = executable.format
+        vector = fill_step(form, bucket, batch, layout)
+        columns = form.get(vector, "columns")
         pending = Flight(
             self,
             lambda: self._launch(executable, vector),
-            arrays["columns"]
-            if self._target.settings.chip.fused_sampling
-            else arrays["columns"][:0],
-            arrays["sampled"],
+            columns if self._target.settings.chip.fused_sampling else columns[:0],
+            form.get(vector, "sampled"),
         )
         self._held = pending
         if not batch.outputs.size:

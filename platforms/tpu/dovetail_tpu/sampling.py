@@ -25,7 +25,7 @@ WORDS = 3 + 2 * TOP_LOGPROBS
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """feed.fill_columns, taken apart; all [n]."""
+    """fill.fill_columns, taken apart; all [n]."""
 
     rows: Array
     slot: Array

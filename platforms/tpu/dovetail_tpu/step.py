@@ -20,7 +20,7 @@ from dovetail.platform import (
 )
 from numpy.typing import NDArray
 
-from .feed import fill_columns
+from .fill import fill_columns
 from .sampling import TOP_LOGPROBS, WORDS
 from .trace import Array
 
@@ -147,18 +147,25 @@ def finished(array: Array) -> NDArray[Any]:
 
 def read_tokens(words: I32, asked: I32) -> Tokens:
     """Words [n, 43] of sampling.sample as Tokens; asked [n]: alternatives, -1 not even the token's own."""
-    alternatives = max(0, int(asked.max(initial=-1)))
-    bad = words[:, 2] != 0
+    ids, logprobs, bad = words[:, :3].T.copy()
+    not_finite = bad != 0
+    most = int(asked.max(initial=-1))
+    if most > 0:
+        top_ids, top_logprobs = _alternatives(words, asked, not_finite, most)
+    else:
+        top_ids, top_logprobs = (
+            np.empty((len(ids), 0), np.int32),
+            np.empty((len(ids), 0), np.float32),
+        )
+    return Tokens(ids, logprobs.view(np.float32), top_ids, top_logprobs, not_finite)
+
+
+def _alternatives(words: I32, asked: I32, bad: NDArray[np.bool_], most: int) -> tuple[I32, F32]:
+    """[n, most] ids and log-probabilities; behind what a row asked for -1 and NaN."""
     shown = np.where(bad, 0, np.maximum(asked, 0))
-    hidden = np.arange(alternatives) >= shown[:, None]
-    ids = words[:, 3 : 3 + alternatives].copy()
-    values = words[:, 3 + TOP_LOGPROBS : 3 + TOP_LOGPROBS + alternatives].copy().view(np.float32)
+    hidden = np.arange(most) >= shown[:, None]
+    ids = words[:, 3 : 3 + most].copy()
+    values = words[:, 3 + TOP_LOGPROBS : 3 + TOP_LOGPROBS + most].copy().view(np.float32)
     hidden |= ids < 0
     ids[hidden], values[hidden] = -1, np.nan
-    return Tokens(
-        ids=words[:, 0].copy(),
-        logprobs=words[:, 1].copy().view(np.float32),
-        top_ids=ids,
-        top_logprobs=values,
-        not_finite=bad,
-    )
+    return ids, values

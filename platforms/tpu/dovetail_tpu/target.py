@@ -23,7 +23,7 @@ from .trace import MESH, Array, Settings
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Devices, in the order of the mesh."""
+    """Devices, in the order of the mesh; some may be those of other hosts, which do the same at the same time."""
 
     devices: tuple[jax.Device, ...]
     settings: Settings
@@ -54,21 +54,39 @@ class Target:
     def _mesh(self) -> Mesh:
         return Mesh(np.array(self.devices), (MESH,))
 
+    @property
+    def own_members(self) -> tuple[int, ...]:
+        """The members that are devices of this host: all, but in a mesh over several hosts."""
+        here = jax.process_index()
+        return tuple(
+            member
+            for member, device in enumerate(self.devices)
+            if self.members == 1 or device.process_index == here
+        )
+
+    @property
+    def several_hosts(self) -> bool:
+        """Whether some members are devices of other hosts."""
+        return len(self.own_members) < self.members
+
     def settled(self, array: Array) -> Array:
         """What a program made that is the same everywhere, where the next program looks for it."""
         return array if self.members == 1 else jax.device_put(array, self.whole)
 
     def put(self, numbers: NDArray[Any]) -> Array:
         """The same numbers on every member."""
-        return jax.device_put(numbers, self.whole)
+        if not self.several_hosts:
+            return jax.device_put(numbers, self.whole)
+        placed = [jax.device_put(numbers, self.devices[member]) for member in self.own_members]
+        return jax.make_array_from_single_device_arrays(numbers.shape, self.whole, placed)
 
     def put_parts(self, parts: Sequence[NDArray[Any]]) -> Array:
-        """Each member's own numbers, of equal shapes; with one member, without the axis of members."""
+        """The numbers of each member of this host, of equal shapes; with one member, without the axis of members."""
         if self.members == 1:
             return jax.device_put(parts[0], self.whole)
         placed = [
-            jax.device_put(part[None], device)
-            for part, device in zip(parts, self.devices, strict=True)
+            jax.device_put(part[None], self.devices[member])
+            for part, member in zip(parts, self.own_members, strict=True)
         ]
         shape = (self.members, *parts[0].shape)
         return jax.make_array_from_single_device_arrays(shape, self.divided, placed)
@@ -102,12 +120,11 @@ class Target:
 
     def memory(self) -> Memory:
         """As Device.memory."""
+        own = [self.devices[member] for member in self.own_members]
         if self.emulated:
-            free = host_free_bytes() // self.members
-            return Memory(
-                host_memory_bytes() // self.members, free, largest_allocation=free, host=True
-            )
-        return min(map(_memory, self.devices), key=lambda memory: memory.free)
+            free = host_free_bytes() // len(own)
+            return Memory(host_memory_bytes() // len(own), free, largest_allocation=free, host=True)
+        return min(map(_memory, own), key=lambda memory: memory.free)
 
 
 def _memory(device: jax.Device) -> Memory:

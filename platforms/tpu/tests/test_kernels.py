@@ -10,7 +10,8 @@ from dovetail_sdk.conformance.numbers import quantised
 from dovetail_tpu import cached
 from dovetail_tpu.buckets import Bucket
 from dovetail_tpu.chips import LinearBlocks, chips
-from dovetail_tpu.feed import fill_step, format_of
+from dovetail_tpu.feed import format_of
+from dovetail_tpu.fill import fill_step
 from dovetail_tpu.kernels.int4_linear import int4_linear
 from dovetail_tpu.kernels.int8_linear import int8_linear
 from dovetail_tpu.linear import product, unpacked
@@ -50,7 +51,7 @@ def step_of(form, cache_dtype, query_tokens, *, races=False):
         outputs=np.zeros(1, np.int32),
     )
     place = format_of(bucket, ("tokens", "positions"), layout)
-    feed = place.split(jnp.asarray(fill_step(place, bucket, batch, layout)))
+    feed = place.split(jnp.asarray(fill_step(place, bucket, batch, layout)), bucket)
     cache = RNG.standard_normal((2, 24, KV_HEADS, SIZE, 2 * WIDTH)).astype(np.float32)
     cache[:, np.setdiff1d(np.arange(24), table)] = np.nan
     settings = Settings(chips()["emulated"], interpret=True, races=races)

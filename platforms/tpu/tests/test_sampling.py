@@ -13,7 +13,7 @@ from dovetail_sdk.conformance.driving import Row, columns, sample
 from dovetail_sdk.conformance.tiny import Tiny, prompt
 from dovetail_sdk.sampling import HostSampler
 from dovetail_tpu import sampling
-from dovetail_tpu.feed import COLUMNS, fill_columns
+from dovetail_tpu.fill import blank_columns, fill_columns
 from dovetail_tpu.platform import TpuPlatform
 
 WIDE = {"logprobs": [2, -1, 0], "seed": [[1, 2], [3, 4], [5, 6]], "position": [7, 8, 9]}
@@ -56,7 +56,7 @@ def test_draws_follow_the_definition_over_wide_vocabularies(vocabulary):
         seed=rng.integers(0, 2**32, (24, 2), np.uint32),
         position=rng.integers(0, 999, 24),
     )
-    packed = np.zeros((24, COLUMNS), np.int32)
+    packed = blank_columns(24)
     rows = np.arange(24, dtype=np.int32)
     fill_columns(packed, rows, made)
     draw = jax.jit(lambda a, b: sampling.sample(a, sampling.Columns.of(b))[0])
