@@ -53,7 +53,9 @@ def test_messages_are_records_of_the_contract_and_nothing_else():
     batch = Batch(
         none, none[None], none, none, none, (none,), (none,), np.arange(3, dtype=np.int32)
     )
-    here, there = (Channel(end) for end in socket.socketpair())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = Channel(socket.create_connection(server.getsockname()))
+        there = Channel(server.accept()[0])
     here.send(("run", (1, batch, Shape(1, 2, 3, 4))))
     name, arguments = there.receive()
     assert name == "run" and arguments[2] == Shape(1, 2, 3, 4)
