@@ -135,7 +135,6 @@ def attention(
     value_width: int,
     window: int | None = None,
     soft_cap: float | None = None,
-    sinks: F32 | None = None,
 ) -> F32:
     """Causal attention of the step's new tokens over the paged keys and values of their rows.
 
@@ -144,10 +143,43 @@ def attention(
     cache    the node's layer, keys [B, S, K, D], values [B, S, K, Dv]
     window   tokens or None: query i sees key j iff 0 <= i - j < window
     soft_cap scores become soft_cap * tanh(score / soft_cap)
-    sinks    [H] or None, see sink_attention
     returns  [T, H, Dv]
 
     Source: Vaswani et al. 2017, section 3.2; Ainslie et al. 2023 (grouped heads); Kwon et al. 2023, section 4.
+    """
+    return sink_attention(
+        q,
+        written,
+        cache=cache,
+        step=step,
+        sinks=None,
+        scale=scale,
+        kv_heads=kv_heads,
+        value_width=value_width,
+        window=window,
+        soft_cap=soft_cap,
+    )
+
+
+def sink_attention(
+    q: F32,
+    written: F32,
+    *,
+    cache: Layer,
+    step: Step,
+    sinks: F32 | None,
+    scale: float,
+    kv_heads: int,
+    value_width: int,
+    window: int | None = None,
+    soft_cap: float | None = None,
+) -> F32:
+    """attention whose softmax has one more logit per head, which takes its weight without a value.
+
+    sinks    [H], or None: attention
+    returns  [T, H, Dv]
+
+    Source: Xiao et al. 2023, section 3.
     """
     y = np.empty((*q.shape[:2], value_width), np.float32)
     for row in range(step.past.size):
@@ -162,17 +194,6 @@ def attention(
             hidden |= distance >= window
         y[mine] = attend(q[mine], keys, values, hidden, scale, soft_cap, sinks)
     return y
-
-
-def sink_attention(q: F32, written: F32, *, sinks: F32, **given: Any) -> F32:
-    """attention whose softmax has one more logit per head, which takes its weight without a value.
-
-    sinks    [H]
-    returns  [T, H, Dv]
-
-    Source: Xiao et al. 2023, section 3.
-    """
-    return attention(q, written, sinks=sinks, **given)
 
 
 def _read(cache: Layer, step: Step, row: int, first: int) -> tuple[F32, F32]:
