@@ -10,6 +10,7 @@ from dovetail_xpu.select import Variant
 
 from .attention import Attention
 from .linear import Linear
+from .mixture import Mixture
 from .norms import Norms
 from .pointwise import Pointwise
 from .rope import Rope
@@ -24,7 +25,7 @@ def kernels(backend: OpenclBackend, variant: Variant) -> dict[str, Kernel]:
     """Every op, with the variants that were chosen for the device."""
     tools = Tools(backend, variant)
     point, norms, rows, rope = Pointwise(tools), Norms(tools), Rows(tools), Rope(tools)
-    linear, attention = Linear(tools), Attention(tools)
+    linear, attention, mixture = Linear(tools), Attention(tools), Mixture(tools, point)
     note = "an item per output" if variant.lane else "sixteen outputs per item"
     return {
         "embed": Kernel("opencl embed", rows.embed, pack=rows.pack),
@@ -32,6 +33,7 @@ def kernels(backend: OpenclBackend, variant: Variant) -> dict[str, Kernel]:
         "take_rows": Kernel("opencl take_rows", rows.take_rows),
         "mean_rows": Kernel("opencl mean_rows", rows.mean_rows),
         "linear": Kernel("opencl linear", linear.linear, pack=linear.pack, note=note),
+        "mixture": Kernel("opencl mixture", mixture.mixture, pack=mixture.pack, note=note),
         "rms_norm": Kernel("opencl rms_norm", norms.rms_norm),
         "add_rms_norm": Kernel("opencl add_rms_norm", norms.add_rms_norm),
         "layer_norm": Kernel("opencl layer_norm", norms.layer_norm),

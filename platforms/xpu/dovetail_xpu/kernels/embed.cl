@@ -1,6 +1,4 @@
 // y[t] = table[ids[t] + offset]: rows of a table in TABLE (f32, f16, bf16, or i8 with a scale per row). One group per token.
-#define TYPE_i8 char
-#define LOAD_i8(p, i) ((float)(p)[i])
 
 __kernel void embed(__global const int *ids, __global const TYPE(TABLE) * table,
                     __global const float *scale, __global TYPE(VALUE) * y, int E, int offset) {

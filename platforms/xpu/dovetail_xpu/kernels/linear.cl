@@ -12,8 +12,6 @@
 // lines: the weights are read once, as a stream. Many: groups that share weights follow each other.
 
 #define CHUNK 512
-#define TYPE_i8 char
-#define TYPE_i4 uchar
 
 #if ROWS == 1
 #define CHAINS 4 /* one sum alone would wait for itself */
@@ -21,11 +19,7 @@
 #define CHAINS 1
 #endif
 
-#define WIDE_f32(p, k) vload16(0, (p) + 16 * (k))
-#define WIDE_f16(p, k) vload_half16(0, (p) + 16 * (k))
-#define WIDE_bf16(p, k) LOAD16_bf16(p, 16 * (k))
-#define WIDE_i8(p, k) convert_float16(vload16(0, (p) + 16 * (k)))
-#define WIDE(p, k) PASTE(WIDE_, WEIGHT)(p, k)
+#define WIDE(p, k) LOAD16(WEIGHT, p, 16 * (k))
 
 inline void stage(__global const TYPE(VALUE) * x, int x_at, int x_step, int inner, int lines, int I,
                   int first, int k0, __local float *xs) {

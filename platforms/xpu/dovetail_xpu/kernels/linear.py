@@ -46,7 +46,7 @@ class Linear:
 
     def pack(self, weights: NodeWeights) -> Mapping[str, Any]:
         """Blocks of sixteen outputs; tied weights are kept once. Builds what will be called."""
-        made: dict[str, Any] = {"weight": self._weight(weights), "bias": None}
+        made: dict[str, Any] = {"weight": pack_weight(weights, "weight", self._tools), "bias": None}
         if "bias" in weights:
             bias = np.asarray(weights.f32("bias"))
             made["bias"] = self._tools.backend.upload(_padded(bias, 0, BLOCK))
@@ -120,23 +120,34 @@ class Linear:
             EMULATED=variant.emulated,
         )
 
-    def _weight(self, weights: NodeWeights) -> Packed:
-        lane, backend = self._tools.variant.lane, self._tools.backend
-        form, data = weights.form("weight"), weights.read("weight")
-        outputs, nothing = len(data), backend.nothing
-        if form.kind == "int4_group":
-            scale, zero = (
-                np.asarray(weights.read("weight", plane), np.float32) for plane in ("scale", "zero")
-            )
-            planes = [backend.upload(blocks(plane, lane=False)) for plane in (scale, zero)]
-            nibbles = backend.upload(packed_int4(np.asarray(data), lane=lane))
-            return Packed("i4", nibbles, planes[0], planes[1], form.group, outputs)
-        laid = backend.upload(blocks(np.asarray(data), lane=lane))
-        if form.kind == "dense":
-            return Packed(form.dtype, laid, nothing, nothing, 1, outputs)
-        scale = np.asarray(weights.read("weight", "scale"), np.float32)
-        scales = backend.upload(_padded(scale, 0, BLOCK))
-        return Packed("i8", laid, scales, nothing, 1, outputs)
+
+def pack_weight(weights: NodeWeights, role: str, tools: Tools, parts: int = 1) -> Packed:
+    """A weight in blocks of sixteen outputs; those of each of its parts (experts) begin a block."""
+    lane, backend = tools.variant.lane, tools.backend
+    form, stored = weights.form(role), np.asarray(weights.read(role))
+    data, outputs, nothing = _in_parts(stored, parts), len(stored) // parts, backend.nothing
+    if form.kind == "int4_group":
+        scale, zero = (
+            _in_parts(np.asarray(weights.read(role, plane), np.float32), parts)
+            for plane in ("scale", "zero")
+        )
+        planes = [backend.upload(blocks(plane, lane=False)) for plane in (scale, zero)]
+        nibbles = backend.upload(packed_int4(data, lane=lane))
+        return Packed("i4", nibbles, planes[0], planes[1], form.group, outputs)
+    laid = backend.upload(blocks(data, lane=lane))
+    if form.kind == "dense":
+        return Packed(form.dtype, laid, nothing, nothing, 1, outputs)
+    scale = np.asarray(weights.read(role, "scale"), np.float32)
+    scales = backend.upload(_padded(_in_parts(scale, parts), 0, BLOCK))
+    return Packed("i8", laid, scales, nothing, 1, outputs)
+
+
+def _in_parts(array: NDArray[Any], parts: int) -> NDArray[Any]:
+    """[parts * O, ...] with zeros behind each part where there are several, so that each begins a block."""
+    if parts == 1 or not len(array) // parts % BLOCK:
+        return array
+    whole = _padded(array.reshape(parts, -1, *array.shape[1:]), 1, BLOCK)
+    return whole.reshape(-1, *array.shape[1:])
 
 
 def _blocks(rows: int) -> int:

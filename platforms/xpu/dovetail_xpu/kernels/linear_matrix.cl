@@ -5,8 +5,6 @@
 //
 // Source: cl_intel_subgroup_matrix_multiply_accumulate (Khronos registry), version 1.0.
 
-#define TYPE_i8 char
-#define TYPE_i4 uchar
 #define LANES 16
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 

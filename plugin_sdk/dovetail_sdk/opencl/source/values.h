@@ -37,6 +37,12 @@
 #define STORE4_bf16(p, i, x) vstore4(to_bf16_4(x), 0, (p) + (i))
 #define STORE16_bf16(p, i, x) vstore16(to_bf16_16(x), 0, (p) + (i))
 
+// Weights: eight bits, and two numbers of four bits in a byte.
+#define TYPE_i8 char
+#define LOAD_i8(p, i) ((float)(p)[i])
+#define LOAD16_i8(p, i) convert_float16(vload16(0, (p) + (i)))
+#define TYPE_i4 uchar
+
 // To the nearest, ties to even; NaN stays NaN.
 inline ushort to_bf16(float x) {
   uint bits = as_uint(x);
