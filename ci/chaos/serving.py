@@ -112,12 +112,17 @@ class Server:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     async def recovered(self) -> float:
-        """Wait until it serves again, with another engine than those that were killed; when that was."""
+        """Wait until it serves again, with another engine than those that were killed; when that was.
+
+        Raises RuntimeError if the server has ended.
+        """
         async with self._client() as client, asyncio.timeout(START_S):
             # it may not have noticed yet, and say that it is ready
             while self._killed.issuperset(self.engines()) or (
                 (await client.get("/ready")).status_code != 200
             ):
+                if not alive(self.pid):
+                    raise RuntimeError(f"the server has ended: {self.log[-500:]}")
                 await asyncio.sleep(0.02)
         now = time.monotonic()
         for interval in (*self.down, *self.gone):

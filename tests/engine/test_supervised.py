@@ -34,11 +34,19 @@ class Life:
 
 
 def lived(
-    monkeypatch: pytest.MonkeyPatch, lives: list[bool], *, most: int, then: Exception | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    lives: list[bool | None],
+    *,
+    most: int,
+    then: Exception | None = None,
 ) -> tuple[list[float], supervised.SupervisedClient]:
-    """The pauses before each life, until no further one is started; `then` is raised by a start too many."""
+    """The pauses before each life, until no further one is started.
+
+    lives  whether each delivered anything; None: it ended while it was started
+    then   raised by a start too many
+    """
     pauses: list[float] = []
-    left = [Life(delivered) for delivered in lives]
+    left = [None if delivered is None else Life(delivered) for delivered in lives]
 
     async def pause(seconds: float) -> None:
         pauses.append(seconds)
@@ -46,7 +54,9 @@ def lived(
     async def start(config: EngineConfig) -> Any:
         if not left and then is not None:
             raise then
-        return left.pop(0)
+        if (life := left.pop(0)) is None:
+            raise EngineStopped("the engine process ended")
+        return life
 
     async def run() -> supervised.SupervisedClient:
         monkeypatch.setattr(asyncio, "sleep", pause)
@@ -93,6 +103,18 @@ def test_a_life_that_delivered_begins_the_count_anew(monkeypatch: pytest.MonkeyP
         monkeypatch, [False, False, True, False, False, True, False, False, False], most=2
     )
     assert pauses == [1, 2, 0, 1, 2, 0, 1, 2] and client.restarts == 8
+
+
+@pytest.mark.defends(
+    "the engine ends or hangs",
+    "an engine that is killed while it is started again is started once more",
+    without=("dovetail.engine.supervised", "except EngineStopped:", "except ZeroDivisionError:"),
+)
+def test_a_life_that_ends_while_it_is_started_is_one_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses, client = lived(monkeypatch, [True, None, None, True, None, None, None], most=2)
+    assert pauses == [0, 1, 2, 0, 1, 2] and client.restarts == 1
 
 
 def test_an_engine_that_cannot_be_loaded_again_is_not_tried_again(

@@ -1,7 +1,8 @@
 """An engine process that is watched, and started again when it has died or hangs.
 
-A life that delivered something was worth starting: the next one begins at once. Lives in a row that deliver nothing are
-started after 1, 2, 4 ... seconds, and at last not any more: then the server ends and whoever runs it decides.
+A life that delivered something was worth starting: the next one begins at once. Lives in a row that deliver nothing, or end
+while they are started, are followed after 1, 2, 4 ... seconds, and at last not any more: then the server ends and whoever runs
+it decides. It also ends where a start says why it cannot be.
 """
 
 from __future__ import annotations
@@ -98,18 +99,20 @@ class SupervisedClient:
         dead = self._client
         await dead.kill("the engine process ended")
         self._fruitless = 0 if dead.delivered else self._fruitless + 1
-        if self._fruitless > self._config.max_restarts or self._config.max_restarts == 0:
-            self._end(f"the engine ended (status {dead.status}) and is not started again")
-            return
-        pause_s = min(LONGEST_PAUSE_S, 2.0 ** (self._fruitless - 1)) if self._fruitless else 0.0
-        log.error("engine=ended status=%s restart_in_s=%g", dead.status, pause_s)
-        await asyncio.sleep(pause_s)
-        try:
-            client = await self._start(self._like_before())
-        except DovetailError as error:
-            self._end(f"the engine cannot be started again: {error}")
-            return
-        self._client = client
+        how = f"the engine ended (status {dead.status})"
+        while self._client is dead:
+            if self._fruitless > self._config.max_restarts or self._config.max_restarts == 0:
+                return self._end(f"{how} and is not started again")
+            pause_s = min(LONGEST_PAUSE_S, 2.0 ** (self._fruitless - 1)) if self._fruitless else 0.0
+            log.error("engine=ended status=%s restart_in_s=%g", dead.status, pause_s)
+            await asyncio.sleep(pause_s)
+            try:
+                self._client = await self._start(self._like_before())
+            except EngineStopped:  # without a word, as if killed: a life in vain
+                self._fruitless += 1
+                how = "the engine ended while it was started"
+            except DovetailError as error:
+                return self._end(f"the engine cannot be started again: {error}")
         self.restarts += 1
         log.warning("engine=restarted restarts=%d", self.restarts)
 
