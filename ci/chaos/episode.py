@@ -245,8 +245,11 @@ class Episode:
 
 
 async def run_episode(plan: Plan) -> Report:
-    """Run a plan in a folder of its own."""
+    """Run a plan in a folder of its own; a server that ends in the middle is one thing wrong."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         episode = Episode(plan, Path(folder))
-        await episode.run()
+        try:
+            await episode.run()
+        except* RuntimeError as group:
+            episode.report.wrong += map(str, group.exceptions)
     return episode.report
