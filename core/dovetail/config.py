@@ -19,7 +19,7 @@ class EngineConfig:
     tensor_parallel_size    devices that every layer is divided over; None: as many as `platform` names
     option                  settings of the platform's own, "name=value" each
     threads                 of the host that compute, where the platform has that option
-    precision               "accurate" or "fast", where the platform has that option
+    precision               "accurate", "balanced" or "fast", where the platform has that option
     task                    "auto", "generate", "embed" or "score": what the model is served for
     dtype                   "auto", "f32", "bf16" or "f16": type of the computation
     quantization            None keeps weights as stored; "int8" or "fp8" per channel, "int4" in groups

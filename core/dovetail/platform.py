@@ -106,7 +106,8 @@ class DeviceOption:
     """A setting of the platform's own: --option NAME=VALUE. The core refuses values that are not as declared.
 
     name     lower-case letters, digits and underscores. Two names mean the same everywhere and have flags of their own:
-             "threads", a whole number of the host's threads that compute, and "precision", "accurate" or "fast"
+             "threads", a whole number of the host's threads that compute, and "precision", some of
+             "accurate", "balanced" and "fast"
     help     a line for people
     default  what holds when it is not given, for people: "one per core"
     values   the words it may be; empty: a whole number in [low, high]

@@ -7,8 +7,9 @@ import os
 import signal
 
 import pytest
+import uvloop
 from dovetail.config import EngineConfig
-from dovetail.engine import start_engine
+from dovetail.engine import process, start_engine
 from dovetail.errors import ConfigError, EngineStopped, Overloaded, PlatformNotFound, PromptTooLong
 from dovetail.request import FinishReason, Request
 from dovetail.sampling import SamplingParams
@@ -171,3 +172,25 @@ def test_the_engine_process_ends_with_its_parent(checkpoint):
         return client._process.returncode
 
     assert asyncio.run(scenario()) == 0
+
+
+@pytest.mark.defends(
+    "the engine ends or hangs",
+    "an engine that ends before it is told what to load is told apart from a mistake",
+    without=(
+        "dovetail.engine.process",
+        "if not self.transport.is_closing():  # it may have ended while platforms were looked for",
+        "if True:",
+    ),
+)
+def test_an_engine_process_that_dies_before_it_loads_has_ended(checkpoint):
+    async def scenario():
+        child = await process._Child.spawn()
+        child.process.kill()
+        with pytest.raises(EngineStopped):
+            await asyncio.shield(child.connection.started)
+        with pytest.raises(EngineStopped):
+            await child.load(config(), checkpoint)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())

@@ -117,6 +117,20 @@ def test_a_life_that_ends_while_it_is_started_is_one_in_vain(
     assert pauses == [0, 1, 2, 0, 1, 2] and client.restarts == 1
 
 
+@pytest.mark.defends(
+    "the engine ends or hangs",
+    "a mistake while an engine is started again ends the server instead of leaving it without one",
+    without=(
+        "dovetail.engine.supervised",
+        'self._end(f"the watch over the engine failed: {error!r}, and it is not started again")',
+        "pass",
+    ),
+)
+def test_a_mistake_of_the_watch_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, client = lived(monkeypatch, [True, True], most=5, then=ZeroDivisionError("a mistake"))
+    assert "a mistake" in str(client._ended)
+
+
 def test_an_engine_that_cannot_be_loaded_again_is_not_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -100,8 +100,8 @@ ENGINE = (
     Option(name="threads", help="of the host that compute", parse=between(1, 4096), metavar="N"),
     Option(
         name="precision",
-        help="accurate or fast, where the platform has both",
-        parse=one_of("accurate", "fast"),
+        help="accurate, balanced or fast, where the platform has a choice",
+        parse=one_of("accurate", "balanced", "fast"),
         metavar="P",
     ),
     Option(

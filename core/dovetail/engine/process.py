@@ -112,7 +112,8 @@ class ProcessClient(ConnectedClient):
         await _reap(self._process)
 
     def _send(self, command: Command) -> None:
-        self._transport.write(frame(command))
+        if not self._transport.is_closing():
+            self._transport.write(frame(command))
 
     async def close(self) -> None:
         if not self._connection.closed.done():
@@ -151,7 +152,8 @@ class _Child:
     async def load(self, config: EngineConfig, checkpoint: Checkpoint) -> ProcessClient:
         """Load the model; the process is ended again if that raises, with whatever it raises."""
         start = Start(config, str(checkpoint.directory), checkpoint.name)
-        self.transport.write(frame(start))
+        if not self.transport.is_closing():  # it may have ended while platforms were looked for
+            self.transport.write(frame(start))
         try:
             started = await self.connection.started
         except BaseException:

@@ -81,14 +81,22 @@ class SupervisedClient:
         await self._client.close()
 
     async def _watch(self) -> None:
-        while self._ended is None:
-            if not self._client.healthy():
-                await self._again()
-            elif self._hangs():
-                log.error("engine=hangs step_timeout_s=%g", self._config.step_timeout_s)
-                await self._client.kill(f"a step took more than {self._config.step_timeout_s:g} s")
-                continue
-            await self._client.wait_lost(LOOK_S)
+        """Until it will not be started again; a mistake of the watch's own must not leave a server without an engine."""
+        try:
+            while self._ended is None:
+                await self._look()
+        except Exception as error:
+            log.exception("engine=unwatched")
+            self._end(f"the watch over the engine failed: {error!r}, and it is not started again")
+
+    async def _look(self) -> None:
+        if not self._client.healthy():
+            await self._again()
+        elif self._hangs():
+            log.error("engine=hangs step_timeout_s=%g", self._config.step_timeout_s)
+            await self._client.kill(f"a step took more than {self._config.step_timeout_s:g} s")
+            return
+        await self._client.wait_lost(LOOK_S)
 
     def _hangs(self) -> bool:
         limit = self._config.step_timeout_s
