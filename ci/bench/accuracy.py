@@ -42,13 +42,14 @@ CASES = (
     Case("bf16", "stored", "bf16", kernels="openvino"),
     Case("bf16", "stored", "u8", kernels="openvino"),
     Case("f32", "int8", "f32"),
-    Case("bf16", "int8", "bf16"),
+    Case("bf16", "int8", "bf16", precision="accurate"),
+    Case("bf16", "int8", "bf16", precision="balanced"),
     Case("bf16", "int8", "bf16", precision="fast"),
     Case("bf16", "int8", "bf16", kernels="openvino"),
     Case("bf16", "int8", "u8", kernels="openvino"),
     Case("f32", "int4", "f32"),
-    Case("bf16", "int4", "bf16"),
-    Case("bf16", "int4", "bf16", precision="fast"),
+    Case("bf16", "int4", "bf16", precision="accurate"),
+    Case("bf16", "int4", "bf16", precision="balanced"),
     Case("bf16", "int4", "bf16", kernels="openvino"),
     Case("bf16", "int4", "u8", kernels="openvino"),
 )
@@ -135,8 +136,8 @@ def main() -> None:
         print(f"{'':44}{'from f32':>9}{'':18}{'':>9}{'from f32 on the same weights':>30}")
         print(f"{'dtype weights cache precision kernels':44}{heads}{'replies':>9} {heads}")
         for case, found, stored, same in measure(source, texts, cases):
-            chosen = case.weights == "int8" and found.kernels != "openvino"
-            precision = case.precision if chosen else "-"
+            chosen = case.weights != "stored" and found.kernels != "openvino"
+            precision = (case.precision or "default") if chosen else "-"
             words = (case.dtype, case.weights, case.cache, precision, found.kernels)
             name = f"{words[0]:5} {words[1]:7} {words[2]:5} {words[3]:9} {words[4]}"
             mean, most, share, replies = stored.compare(found.logits)

@@ -29,12 +29,13 @@ class Case:
     dtype: str
     weights: str
     cache: str
-    precision: str = "accurate"
+    precision: str = ""
     kernels: str = "auto"
 
     @property
     def options(self) -> dict[str, str]:
-        return {"precision": self.precision, "kernels": self.kernels}
+        precision = {"precision": self.precision} if self.precision else {}
+        return {**precision, "kernels": self.kernels}
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,8 @@ class CpuDevice(Device):
         if isinstance(library, str):
             log.info("kernels=openvino reason=%r", library)
             return openvino()
-        log.info("kernels=%s", library.kernels[0])
+        kernels = library.kernels[0]
+        log.info("kernels=%s precision=%s", kernels, self._settings.precision_with(kernels))
         return ChosenModel(NativeModel(library, graph, weights, self._settings), openvino)
 
     def _native(self, graph: Graph) -> Library | str:

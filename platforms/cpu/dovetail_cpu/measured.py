@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 
-def terms(kind: str, precision: str) -> int:
-    """Of int8 that an activation is split into beside weights of a WeightForm's kind, by --precision."""
-    return int(_tables()[kind]["terms"][precision])
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """How activations are quantised.
+
+    terms  of int8 that one is split into: 1, or 2 for 16 bits
+    group  inputs that share a scale; 0: those of a group of the weights, or all
+    """
+
+    terms: int = 1
+    group: int = 0
+
+
+def activations(kind: str, precision: str) -> Activations:
+    """Beside weights of a WeightForm's kind, by --precision."""
+    return Activations(**_tables()[kind][precision])
+
+
+def default_precision(kernels: str) -> str:
+    """Of a set of the library's kernels, where none is asked for."""
+    return str(_tables()["precision"][kernels])
 
 
 def activation_group() -> int:

@@ -35,9 +35,10 @@ class CpuPlatform(Platform):
         ),
         DeviceOption(
             name="precision",
-            help="activations beside int8 and int4 weights: 16 bits, as two terms of int8 (accurate), or 8 (fast)",
-            default="accurate",
-            values=("accurate", "fast"),
+            help="activations beside int8 and int4 weights: 16 bits, as two terms of int8 (accurate), 8 in groups with a scale "
+            "each (balanced), or 8 with one scale per token where the weights have no groups (fast)",
+            default="accurate with AMX, else balanced",
+            values=("accurate", "balanced", "fast"),
         ),
         DeviceOption(
             name="kernels",

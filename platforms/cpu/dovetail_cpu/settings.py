@@ -16,14 +16,19 @@ class Settings:
 
     threads    that compute
     cpus       logical processors that they stay on; empty: wherever the system puts them
-    precision  "accurate" or "fast": 16 or 8 bits of activations beside int8 and int4 weights, in the kernels of our own
+    precision  "accurate", "balanced" or "fast": of activations beside int8 and int4 weights, in the kernels of our own; None: what
+               is measured to be best for them
     kernels    "auto", or "openvino" to have nothing but OpenVINO run
     """
 
     threads: int
     cpus: tuple[int, ...] = ()
-    precision: str = "accurate"
+    precision: str | None = None
     kernels: str = "auto"
+
+    def precision_with(self, kernels: str) -> str:
+        """What activations are quantised to, with a set of the library's kernels."""
+        return self.precision or measured.default_precision(kernels)
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Settings:
@@ -33,7 +38,7 @@ class Settings:
         return cls(
             threads=int(options.get("threads") or host.usable_cores(cpus)),
             cpus=tuple(cpus) if len(cpus) < len(allowed) else (),
-            precision=options.get("precision", "accurate"),
+            precision=options.get("precision"),
             kernels=options.get("kernels", "auto"),
         )
 

@@ -36,3 +36,9 @@ def test_replies_under_the_default_settings_are_those_of_f32():
 def test_replies_with_quantised_weights_are_those_of_f32_on_the_same_weights(weights):
     exact = replies(quantization=weights, dtype="f32", option=("kernels=openvino",))
     assert replies(quantization=weights, precision="accurate") == exact
+
+
+def test_replies_with_int8_weights_and_activations_in_groups_are_those_of_f32_but_for_one_at_most():
+    exact = replies(dtype="f32", option=("kernels=openvino",))
+    said = replies(quantization="int8", precision="balanced")
+    assert sum(one != other for one, other in zip(said, exact, strict=True)) <= 1

@@ -21,7 +21,7 @@ from .steps import Steps
 class Engine:
     """A plan made ready to run. `start` copies nothing: the arrays of a step live here until the next.
 
-    by_rows  products of one token read each row of a weight from end to end, instead of 16 rows at a time
+    by_rows  products of few tokens read each row of a weight from end to end, instead of 16 rows at a time
     Not for several threads at once; `wait` and `done` may be called from any.
     """
 

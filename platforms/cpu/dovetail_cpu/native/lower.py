@@ -15,6 +15,7 @@ from dovetail.platform import WeightSource
 from numpy.typing import NDArray
 
 from dovetail_cpu.lowering import attention_widths, number, numbers
+from dovetail_cpu.measured import Activations
 
 from . import bindings
 from .fusion import Fusion, find_fusions
@@ -22,12 +23,12 @@ from .resident import Resident
 from .steps import Made, Place, Steps
 
 
-def lower(graph: Graph, source: WeightSource, *, terms: Mapping[str, int]) -> Steps:
+def lower(graph: Graph, source: WeightSource, *, activations: Mapping[str, Activations]) -> Steps:
     """Steps of a graph that `usable` has accepted.
 
-    terms  of int8 that an activation is split into, by the kind of the weights it meets: 1, or 2 for 16 bits
+    activations  how they are quantised, by the kind of the weights they meet
     """
-    state = Lowering(graph, source, terms)
+    state = Lowering(graph, source, activations)
     for node in graph.nodes:
         state.lower(node)
     for index, value in enumerate(graph.outputs.values()):
@@ -38,11 +39,13 @@ def lower(graph: Graph, source: WeightSource, *, terms: Mapping[str, int]) -> St
 class Lowering:
     """One graph on its way."""
 
-    def __init__(self, graph: Graph, source: WeightSource, terms: Mapping[str, int]) -> None:
+    def __init__(
+        self, graph: Graph, source: WeightSource, activations: Mapping[str, Activations]
+    ) -> None:
         self.steps = Steps()
         self._graph = graph
         self._source = source
-        self._terms = terms
+        self._activations = activations
         self._resident = Resident()
         self._fusion: Fusion = find_fusions(graph)
         self._places: dict[str, Place] = {}
@@ -124,21 +127,31 @@ class Lowering:
             weight.shape[0],
             weight.shape[1],
             bindings.FORM[form.kind],
-            form.group if form.kind == "int4_group" else 0,
+            self._group(weight),
         )
+
+    def _group(self, weight: Weight) -> int:
+        """Inputs that share a scale, of the weight's or of what it is multiplied with; 0: all."""
+        if weight.form.kind == "int4_group":
+            return weight.form.group
+        group = self._quantised(weight).group
+        return group if group < weight.shape[1] else 0
+
+    def _quantised(self, weight: Weight) -> Activations:
+        return self._activations.get(weight.form.kind, Activations())
 
     def packed(self, value: str, weight: Weight) -> int:
         """Index of the packed form of a value that a weight is multiplied with; made if it is not there."""
         norm = self._fusion.norms.get(value)
         place = self._places[norm.inputs[0] if norm else value]
-        form, group = weight.form.kind, weight.form.group
+        form, group = weight.form.kind, self._group(weight)
         spec = (
             weight.shape[1],
             group if group < weight.shape[1] else 0,
             bindings.FORM[form],
             group if form == "int4_group" else 0,
             int(place.outputs),
-            self._terms.get(form, 1),
+            self._quantised(weight).terms,
         )
         if spec not in self._packs:
             self.steps.packed.append(bindings.PackedSpec(*spec))

@@ -52,7 +52,10 @@ class NativeModel(HeldModel):
         self, library: Library, graph: Graph, weights: WeightSource, settings: Settings
     ) -> None:
         super().__init__(graph)
-        steps = lower(graph, weights, terms=terms(settings))
+        precision = settings.precision_with(library.kernels[0])
+        kinds = ("int8_channel", "int4_group")
+        activations = {kind: measured.activations(kind, precision) for kind in kinds}
+        steps = lower(graph, weights, activations=activations)
         layers = max((layer for group in graph.cache for layer in group.layers), default=-1) + 1
         self._engine: Engine | None = Engine(library, steps, layers, settings.threads)
         self._sampler = sampler_of(graph)
@@ -203,12 +206,6 @@ class NativePending(Pending):
     def fetch(self, output: str, rows: I32) -> Ticket[F32]:
         self.wait()
         return Ready(np.ascontiguousarray(self._results[output][rows]))
-
-
-def terms(settings: Settings) -> dict[str, int]:
-    """Terms of int8 that an activation is split into, by the kind of the weights it meets."""
-    kinds = ("int8_channel", "int4_group")
-    return {kind: measured.terms(kind, settings.precision) for kind in kinds}
 
 
 def block_widths(group: CacheGroup) -> tuple[int, int]:

@@ -14,7 +14,7 @@
 namespace dovetail {
 
 extern const Kernels DOVETAIL_ISA;
-const Kernels DOVETAIL_ISA = {DOVETAIL_NAME(DOVETAIL_ISA), enter,  leave, scratch_bytes, pack, product,
+const Kernels DOVETAIL_ISA = {DOVETAIL_NAME(DOVETAIL_ISA), {kFewDense, kFew, kFew}, enter, leave, scratch_bytes, pack, product,
                               write_cache,                 attend, embed, norm,          rope, activate_row,
                               peak,                     row_sum};
 

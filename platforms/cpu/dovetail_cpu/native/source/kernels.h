@@ -25,13 +25,13 @@ struct Matrix {
   const uint8_t* zero;
   const float* bias;  // f32 [O], or null
   int64_t outputs, inputs;
-  int32_t form, group;  // group: inputs that share a weight's scale (int4), or 0
-  const int32_t* sums;  // [O] of each row's numbers (int8); the program computes them where kernels need them
+  int32_t form, group;  // group: inputs that share a weight's scale (int4), or one of the tokens' (int8; 0: all share one)
+  const int32_t* sums;  // [O / 16][groups][16] of each row's numbers (int8), times -128; the program has them where kernels need them
 };
 
 // Activations quantised (int8, int4) or rounded (bf16) and ordered for one form of matrix.
 //   blocks of 16 tokens: [I / 4][16][4] i8 or [I / 2][16][2] bf16, tokens past the end are zero
-//   rows (one token):    [T][I padded] i8, or f32 with even inputs before odd ones in runs of 32
+//   rows (few tokens):   [T][I padded] i8, or f32 with even inputs before odd ones in runs of 32
 //   scales f32 [T / 16][groups][16]; for rows [T][groups], with sums [T][groups] beside them
 // Two terms: a number is 256 high + low, about 16 bits; each block, or row, is there twice, high and then low. For int8
 // with scales of their own and one group; for int4 with a scale for both, as if they were one block. A product reads each
@@ -85,10 +85,11 @@ struct Next {
 
 struct Kernels {
   const char* name;
+  int64_t few[3];  // tokens up to which they are packed as rows, by the form of the weights
   void (*enter)();  // once per thread and step
   void (*leave)();
   int64_t (*scratch_bytes)(int64_t inputs);
-  void (*pack)(const Rows& x, const Norm& norm, Packed& to, int64_t block, uint8_t* scratch);
+  void (*pack)(const Rows& x, const Norm& norm, Packed& to, int64_t index, uint8_t* scratch);  // of a block, or a row
   void (*product)(const Product& product, int64_t first, int64_t last, int64_t token_block,
                   int64_t token_blocks, uint8_t* scratch);
   void (*write_cache)(const Attention& a, int64_t row, int64_t first_head, int64_t last_head, int64_t first, int64_t last);

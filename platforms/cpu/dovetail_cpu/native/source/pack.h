@@ -131,7 +131,7 @@ inline void split_terms(const float* x, const Packed& to, const Term& high, cons
   *low.sum = *low.scale * static_cast<float>(_mm512_reduce_add_epi32(low_sum));
 }
 
-// f32 for products of one token with bf16: of each 32 inputs the even ones, then the odd ones
+// f32 for products of few tokens with bf16: of each 32 inputs the even ones, then the odd ones
 inline void split_row(const float* x, int64_t inputs, int64_t padded, float* to) {
   const Z even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const Z odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
@@ -143,21 +143,19 @@ inline void split_row(const float* x, int64_t inputs, int64_t padded, float* to)
   }
 }
 
-inline void pack_rows(const Rows& x, const Norm& norm, Packed& to, float* row) {
-  for (int64_t t = 0; t < to.tokens; ++t) {
-    const float* values = normed(x.data + t * x.stride, norm, to.inputs, row);
-    if (to.form == kBf16) {
-      split_row(values, to.inputs, to.padded, reinterpret_cast<float*>(to.data) + t * to.padded);
-    } else if (to.terms == 2 && to.form == kInt4) {
-      uint8_t* bytes = to.data + 2 * t * to.padded;
-      split_groups(values, to, bytes, bytes + to.padded, to.scale + t * to.groups, to.sums + t * to.groups, 1);
-    } else if (to.terms == 2) {
-      uint8_t* bytes = to.data + 2 * t * to.padded;
-      float *scale = to.scale + 2 * t, *sum = to.sums + 2 * t;
-      split_terms(values, to, {bytes, scale, sum}, {bytes + to.padded, scale + 1, sum + 1});
-    } else {
-      quantise_row(values, to, to.data + t * to.padded, to.scale + t * to.groups, to.sums + t * to.groups, 1);
-    }
+inline void pack_row(const Rows& x, const Norm& norm, Packed& to, int64_t t, float* row) {
+  const float* values = normed(x.data + t * x.stride, norm, to.inputs, row);
+  if (to.form == kBf16) {
+    split_row(values, to.inputs, to.padded, reinterpret_cast<float*>(to.data) + t * to.padded);
+  } else if (to.terms == 2 && to.form == kInt4) {
+    uint8_t* bytes = to.data + 2 * t * to.padded;
+    split_groups(values, to, bytes, bytes + to.padded, to.scale + t * to.groups, to.sums + t * to.groups, 1);
+  } else if (to.terms == 2) {
+    uint8_t* bytes = to.data + 2 * t * to.padded;
+    float *scale = to.scale + 2 * t, *sum = to.sums + 2 * t;
+    split_terms(values, to, {bytes, scale, sum}, {bytes + to.padded, scale + 1, sum + 1});
+  } else {
+    quantise_row(values, to, to.data + t * to.padded, to.scale + t * to.groups, to.sums + t * to.groups, 1);
   }
 }
 
@@ -191,55 +189,68 @@ inline Z four_bytes(Z a, Z b, Z c, Z d) {
   return _mm512_shuffle_epi8(_mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)), order);
 }
 
-// 16 tokens that lie side by side to i8 in one or two terms, one scale per token.
-inline void pack_blocked(const Rows& x, const Packed& to, int64_t block) {
-  const float* from = x.data + block * kLanes * x.stride;
-  const __mmask16 here = first(to.tokens - block * kLanes);
+// Of numbers of 16 tokens side by side: the largest, and 0, or NaN where one of them is not finite.
+struct Scan16 {
+  F top, nothing;
+};
+
+template <typename At>
+inline Scan16 scanned(At&& at, int64_t begin, int64_t end) {
   F largest[4], invalid[4];
   for (int i = 0; i < 4; ++i) largest[i] = invalid[i] = _mm512_setzero_ps();
-  auto at = [&](int64_t k) { return _mm512_maskz_loadu_ps(k < to.inputs ? here : 0, from + k * kLanes); };
-  for (int64_t k = 0; k < to.inputs; k += 4) {
+  for (int64_t k = begin; k < end; k += 4) {
     for (int i = 0; i < 4; ++i) {
       const F v = at(k + i);
       largest[i] = _mm512_max_ps(largest[i], _mm512_abs_ps(v));
-      invalid[i] = _mm512_fmadd_ps(v, _mm512_setzero_ps(), invalid[i]);  // NaN and infinity stay visible
+      invalid[i] = _mm512_fmadd_ps(v, _mm512_setzero_ps(), invalid[i]);
     }
   }
-  const F top = _mm512_max_ps(_mm512_max_ps(largest[0], largest[1]), _mm512_max_ps(largest[2], largest[3]));
-  const F nothing = _mm512_add_ps(_mm512_add_ps(invalid[0], invalid[1]), _mm512_add_ps(invalid[2], invalid[3]));
+  return {_mm512_max_ps(_mm512_max_ps(largest[0], largest[1]), _mm512_max_ps(largest[2], largest[3])),
+          _mm512_add_ps(_mm512_add_ps(invalid[0], invalid[1]), _mm512_add_ps(invalid[2], invalid[3]))};
+}
+
+// 16 tokens that lie side by side to i8 in one or two terms.
+inline void pack_blocked(const Rows& x, const Packed& to, int64_t block) {
+  const float* from = x.data + block * kLanes * x.stride;
+  const __mmask16 here = first(to.tokens - block * kLanes);
+  auto at = [&](int64_t k) { return _mm512_maskz_loadu_ps(k < to.inputs ? here : 0, from + k * kLanes); };
   const F most_number = spread(to.terms == 2 ? kMostOfTwo : 127.0f);
-  const __mmask16 some = _mm512_cmp_ps_mask(top, _mm512_setzero_ps(), _CMP_GT_OQ);
-  const F inverse = _mm512_maskz_div_ps(some, most_number, top);
-  const F unit = _mm512_add_ps(_mm512_div_ps(top, most_number), nothing);
-  float* scale = to.scale + block * to.terms * kLanes;
+  float* scale = to.scale + block * to.terms * to.groups * kLanes;
   uint8_t* bytes = to.data + block * to.terms * to.padded * kLanes;
-  store(scale, to.terms == 2 ? _mm512_mul_ps(spread(256.0f), unit) : unit);
-  if (to.terms == 2) store(scale + kLanes, unit);
 #ifdef DOVETAIL_AMX
   const Z flip = _mm512_setzero_si512();
 #else
   const Z flip = _mm512_set1_epi8(static_cast<char>(0x80));
 #endif
-  for (int64_t k = 0; k < to.padded; k += 4, bytes += 64) {
-    Z q[4];
-    for (int i = 0; i < 4; ++i) q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(at(k + i), inverse));
-    if (to.terms == 2) {
-      Z upper[4];
-      for (int i = 0; i < 4; ++i) {
-        upper[i] = _mm512_srai_epi32(_mm512_add_epi32(q[i], _mm512_set1_epi32(128)), 8);
-        q[i] = _mm512_sub_epi32(q[i], _mm512_slli_epi32(upper[i], 8));
+  for (int64_t begin = 0; begin < to.padded; begin += to.group, scale += kLanes) {
+    const int64_t end = least(begin + to.group, to.padded);
+    const Scan16 found = scanned(at, begin, least(end, to.inputs));
+    const __mmask16 some = _mm512_cmp_ps_mask(found.top, _mm512_setzero_ps(), _CMP_GT_OQ);
+    const F inverse = _mm512_maskz_div_ps(some, most_number, found.top);
+    const F unit = _mm512_add_ps(_mm512_div_ps(found.top, most_number), found.nothing);
+    store(scale, to.terms == 2 ? _mm512_mul_ps(spread(256.0f), unit) : unit);
+    if (to.terms == 2) store(scale + kLanes, unit);
+    for (int64_t k = begin; k < end; k += 4, bytes += 64) {
+      Z q[4];
+      for (int i = 0; i < 4; ++i) q[i] = _mm512_cvtps_epi32(_mm512_mul_ps(at(k + i), inverse));
+      if (to.terms == 2) {
+        Z upper[4];
+        for (int i = 0; i < 4; ++i) {
+          upper[i] = _mm512_srai_epi32(_mm512_add_epi32(q[i], _mm512_set1_epi32(128)), 8);
+          q[i] = _mm512_sub_epi32(q[i], _mm512_slli_epi32(upper[i], 8));
+        }
+        _mm512_storeu_si512(bytes, _mm512_xor_si512(four_bytes(upper[0], upper[1], upper[2], upper[3]), flip));
       }
-      _mm512_storeu_si512(bytes, _mm512_xor_si512(four_bytes(upper[0], upper[1], upper[2], upper[3]), flip));
+      uint8_t* low = bytes + (to.terms - 1) * to.padded * kLanes;
+      _mm512_storeu_si512(low, _mm512_xor_si512(four_bytes(q[0], q[1], q[2], q[3]), flip));
     }
-    uint8_t* low = bytes + (to.terms - 1) * to.padded * kLanes;
-    _mm512_storeu_si512(low, _mm512_xor_si512(four_bytes(q[0], q[1], q[2], q[3]), flip));
   }
 }
 
-// 16 tokens, each to bytes in scratch first.
+// 16 tokens, each to bytes in scratch first; or one token.
 void pack(const Rows& x, const Norm& norm, Packed& to, int64_t block, uint8_t* scratch) {
   float* row = reinterpret_cast<float*>(scratch);
-  if (to.rows) return pack_rows(x, norm, to, row);
+  if (to.rows) return pack_row(x, norm, to, block, row);
   if (x.blocked) return pack_blocked(x, to, block);
   const int64_t bytes = to.padded * (to.form == kBf16 ? 2 : 1);
   uint8_t* lines = scratch + round_up(to.inputs * 4 + 64, 64);  // of a term after those of the other

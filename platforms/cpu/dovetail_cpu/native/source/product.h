@@ -3,7 +3,7 @@
 
 #pragma once
 
-#include "one.h"
+#include "few.h"
 #include "tiles.h"
 
 namespace {
@@ -15,11 +15,12 @@ struct RowTile {
   const uint8_t* data;   // i8 or bf16
   int64_t stride;        // bytes between rows
   int64_t ahead;         // bytes to the rows of the round after, where these lie in memory and nothing else would fetch them
-#ifndef DOVETAIL_AMX
-  alignas(64) int32_t excess[16];  // what 128 more in every number of the tokens came to, for i8
-#endif
-  alignas(64) float scale[16], bias[16];  // of the rows; 1 and 0 where there is none
+  const int32_t* start;           // [groups][16] of i8: what sums begin with, as the tokens' numbers are 128 too many; else zeros
+  const float *group_scale, *group_offset;  // [groups][16] of int4: the rows' scales, and these times their zeros
+  alignas(64) float scale[16], bias[16];    // of the rows; 1 and 0 where there is none
 };
+
+alignas(64) const int32_t kZeros[16] = {};
 
 struct Geometry {
   int64_t groups, steps, b_step;  // scale groups, tiles in each, bytes of x in each
@@ -80,6 +81,25 @@ inline void unpack_int4(const Matrix& w, int64_t row, int64_t rows, int64_t ahea
   }
 }
 
+// Bytes of 16 rows in scratch, padded, and of their groups' scales and offsets after them.
+inline int64_t rows_bytes(int64_t inputs) { return (round_up(most(inputs * 2, 1), 64) + 64) * 16; }
+inline int64_t tile_bytes(int64_t inputs) { return rows_bytes(inputs) + (inputs / 32 + 1) * 2 * kLanes * 4 + 64; }
+
+// Scales of int4, which lie row by row, side by side for 16 rows.
+inline void take_scales(const Matrix& w, int64_t groups, float* to, RowTile& tile) {
+  float* offset = to + groups * kLanes;
+  tile.group_scale = to;
+  tile.group_offset = offset;
+  for (int64_t r = 0; r < kLanes; ++r) {
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t at = (tile.row + r) * groups + g;
+      const float scale = r < tile.rows ? w.scale[at] : 0.0f;
+      to[g * kLanes + r] = scale;
+      offset[g * kLanes + r] = r < tile.rows ? scale * static_cast<float>(w.zero[at]) : 0.0f;
+    }
+  }
+}
+
 // `scratch` holds 16 rows; `rows` are those of a round. Rows that many tokens follow are copied there: their lines then neither share
 // a cache set, as rows a power of two apart do, nor lie across two lines.
 inline void take_rows(const Matrix& w, int64_t row, int64_t rows, const Packed& x, const Geometry& shape, bool copy, uint8_t* scratch,
@@ -110,9 +130,8 @@ inline void take_rows(const Matrix& w, int64_t row, int64_t rows, const Packed& 
     tile.scale[r] = w.form == kInt8 && r < tile.rows ? w.scale[row + r] : 1.0f;
     tile.bias[r] = w.bias != nullptr && r < tile.rows ? w.bias[row + r] : 0.0f;
   }
-#ifndef DOVETAIL_AMX
-  for (int r = 0; r < 16; ++r) tile.excess[r] = w.form == kInt8 && r < tile.rows ? 128 * w.sums[row + r] : 0;
-#endif
+  tile.start = w.form == kInt8 && w.sums != nullptr ? w.sums + row * x.groups : kZeros;
+  if (w.form == kInt4) take_scales(w, x.groups, reinterpret_cast<float*>(scratch + rows_bytes(w.inputs)), tile);
 }
 
 struct alignas(64) Sums {  // [tile of rows][block of tokens][row][token]
@@ -120,36 +139,30 @@ struct alignas(64) Sums {  // [tile of rows][block of tokens][row][token]
   int32_t i[2][2][16][16];  // where one group is all there is, or of the group at hand
 };
 
-// Integer sums of one group into f32: times the tokens' scale and, for int4, the row's. low: of the second term, or null.
-// x_sums: of the tokens' numbers in the group, times their scale, from which the rows' zeros are taken here if they are still in.
+#ifdef DOVETAIL_AMX
+// Integer sums of one group into f32: times the tokens' scale and, for int4, the rows'. low: of the second term, or null.
 inline void scaled(const int32_t* c, const int32_t* low, const RowTile& tile, const Packed& x, int64_t g, const float* x_scale,
-                   const float* x_sums, bool add, float* to) {
+                   bool add, float* to) {
   const F s = load(x_scale);
-  const Matrix& w = *tile.weight;
-  alignas(64) float row_scale[16], row_zero[16];
-  for (int r = 0; r < 16; ++r) {
-    const bool here = w.form == kInt4 && r < tile.rows;
-    const int64_t at = (tile.row + r) * x.groups + g;
-    row_scale[r] = here ? w.scale[at] : 1.0f;
-    row_zero[r] = here ? static_cast<float>(w.zero[at]) : 0.0f;
-  }
-#ifndef DOVETAIL_AMX
-  const F sums = load(x_sums);
-#endif
   for (int r = 0; r < 16; ++r) {
     Z sum = _mm512_loadu_si512(c + 16 * r);
     if (low != nullptr) sum = _mm512_add_epi32(_mm512_slli_epi32(sum, 8), _mm512_loadu_si512(low + 16 * r));
-    F v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), s);
-#ifndef DOVETAIL_AMX
-    v = _mm512_fnmadd_ps(spread(row_zero[r]), sums, v);
-#endif
-    const F before = add ? load(to + 16 * r) : _mm512_setzero_ps();
-    store(to + 16 * r, _mm512_fmadd_ps(v, spread(row_scale[r]), before));
+    const F v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), s), before = add ? load(to + 16 * r) : _mm512_setzero_ps();
+    store(to + 16 * r, _mm512_fmadd_ps(v, spread(x.form == kInt4 ? tile.group_scale[g * kLanes + r] : 1.0f), before));
   }
 }
+#endif
 
 // Whether the integer sums are left as they are, to be scaled when they are put away: one scale per token.
-inline bool whole(const Packed& x) { return x.form == kInt8; }
+inline bool whole(const Packed& x) { return x.form == kInt8 && x.groups == 1; }
+
+#ifndef DOVETAIL_AMX
+inline Streams streams_of(const RowTile& tile, const Packed& x, const Geometry& shape, int64_t block, int64_t from, int64_t to) {
+  const int64_t bytes = x.padded * (x.form == kBf16 ? 2 : 1) * kLanes;
+  const uint8_t* tokens = x.data + block * bytes + from * shape.b_step;
+  return {tile.data + from * kStep, tokens, tile.stride, bytes, shape.b_step, to - from, tile.ahead, shape.rows};
+}
+#endif
 
 // Steps from to `to` of the products of NT tiles of rows and MT blocks of tokens, onto `sums` (integers, or f32 for bf16).
 // Loads and products take turns: four loads in a row keep the tile unit waiting.
@@ -157,9 +170,9 @@ template <int NT, int MT>
 inline void steps(const RowTile* tile, const Packed& x, const Geometry& shape, int64_t block, int64_t from, int64_t to, bool add,
                   Sums& sums) {
   const bool bf16 = x.form == kBf16;
+#ifdef DOVETAIL_AMX
   const int64_t bytes = x.padded * (bf16 ? 2 : 1) * kLanes;
   const uint8_t* b = x.data + block * bytes;
-#ifdef DOVETAIL_AMX
   char* c = bf16 ? reinterpret_cast<char*>(sums.f) : reinterpret_cast<char*>(sums.i);
   if (add) {
     _tile_loadd(0, c, 64);
@@ -195,13 +208,13 @@ inline void steps(const RowTile* tile, const Packed& x, const Geometry& shape, i
   if (NT > 1 && MT > 1) _tile_stored(3, c + 3072, 64);
 #else
   for (int i = 0; i < NT; ++i) {
-    const uint8_t *rows = tile[i].data + from * kStep, *tokens = b + from * shape.b_step;
-    auto with = [&](auto dot, int32_t* c) {
-      sixteen_rows<decltype(dot), MT>(c, rows, tile[i].stride, tokens, bytes, shape.b_step, shape.rows, to - from, tile[i].ahead, add);
-    };
-    if (bf16) with(DotBf16{}, reinterpret_cast<int32_t*>(sums.f[i][0][0]));
-    else if (x.form == kInt4) with(DotInt4{}, sums.i[i][0][0]);
-    else with(DotInt8{}, sums.i[i][0][0]);
+    const Streams streams = streams_of(tile[i], x, shape, block, from, to);
+    const int32_t* start = add ? nullptr : tile[i].start;
+    if (bf16) {
+      sixteen_rows<DotBf16, MT>(reinterpret_cast<int32_t*>(sums.f[i][0][0]), streams, start);
+    } else {
+      sixteen_rows<DotInt8, MT>(sums.i[i][0][0], streams, start);
+    }
   }
 #endif
 }
@@ -212,16 +225,10 @@ constexpr int64_t kInCache = 12;  // steps whose tiles of rows stay in the first
 constexpr int64_t kInCache = 24;  // eight rows of them at a time; 7 to 80 differ by 3 %
 #endif
 
-// All steps of some tokens, onto sums[0]; sums[1] on for the tokens after.
+// All steps of some tokens, onto sums[0]; sums[1] on for the tokens after. Here where groups of inputs have scales of their own.
+#ifdef DOVETAIL_AMX
 template <int NT, int MT>
-inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape, int64_t block, int64_t blocks, Sums* sums) {
-  if (x.form == kBf16 || whole(x)) {
-    const int64_t all = steps_of(shape, x, 0), piece = blocks > 2 * MT ? kInCache : all;
-    for (int64_t from = 0; from < all; from += piece)
-      for (int64_t j = 0; j < blocks; j += MT)
-        steps<NT, MT>(tile, x, shape, block + j, from, least(from + piece, all), from > 0, sums[j / MT]);
-    return;
-  }
+inline void multiply_groups(const RowTile* tile, const Packed& x, const Geometry& shape, int64_t block, int64_t blocks, Sums* sums) {
   for (int64_t g = 0; g < shape.groups; ++g) {
     const int64_t from = g * shape.steps;
     for (int64_t j = 0; j < blocks; j += MT) {
@@ -230,19 +237,41 @@ inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape
       for (int i = 0; i < NT; ++i)
         for (int m = 0; m < MT; m += static_cast<int>(x.terms))
           scaled(here.i[i][m][0], x.terms == 2 ? here.i[i][m + 1][0] : nullptr, tile[i], x, g,
-                 x.scale + ((block + j + m) * shape.groups + g) * kLanes, x.sums + ((block + j + m) * shape.groups + g) * kLanes,
-                 g > 0, here.f[i][m][0]);
+                 x.scale + ((block + j + m) * shape.groups + g) * kLanes, g > 0, here.f[i][m][0]);
+    }
+  }
+}
+#else
+template <typename Dot, int NT, int MT, int T>
+inline void multiply_groups_of(const RowTile* tile, const Packed& x, const Geometry& shape, int64_t block, int64_t blocks, Sums* sums) {
+  const int64_t piece = most(kInCache / shape.steps, 1);  // groups
+  for (int64_t g = 0; g < shape.groups; g += piece) {
+    const int64_t last = least(g + piece, shape.groups) - 1, from = g * shape.steps, to = last * shape.steps + steps_of(shape, x, last);
+    for (int64_t j = 0; j < blocks; j += MT) {
+      const int64_t at = ((block + j) * shape.groups + g) * kLanes;
+      for (int i = 0; i < NT; ++i) {
+        const Groups groups{x.scale + at, x.sums + at, shape.groups * kLanes, tile[i].start, tile[i].group_scale, tile[i].group_offset, shape.steps};
+        sixteen_groups<Dot, MT, T>(sums[j / MT].f[i][0][0], streams_of(tile[i], x, shape, block + j, from, to), groups.of_rows<Dot>(g * kLanes), g > 0);
+      }
     }
   }
 }
 
-// A row of integer sums as they are meant, but for scales.
-inline F whole_sum(const RowTile& tile, const int32_t* c, int r) {
-  Z sum = _mm512_load_si512(c);
-#ifndef DOVETAIL_AMX
-  sum = _mm512_sub_epi32(sum, _mm512_set1_epi32(tile.excess[r]));
+template <int NT, int MT>
+inline void multiply_groups(const RowTile* tile, const Packed& x, const Geometry& shape, int64_t block, int64_t blocks, Sums* sums) {
+  if (x.form == kInt8) return multiply_groups_of<DotInt8, NT, MT, 1>(tile, x, shape, block, blocks, sums);
+  if (x.terms == 1) return multiply_groups_of<DotInt4, NT, MT, 1>(tile, x, shape, block, blocks, sums);
+  multiply_groups_of<DotInt4, NT, MT, 2>(tile, x, shape, block, blocks, sums);
+}
 #endif
-  return _mm512_cvtepi32_ps(sum);
+
+template <int NT, int MT>
+inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape, int64_t block, int64_t blocks, Sums* sums) {
+  if (x.form != kBf16 && !whole(x)) return multiply_groups<NT, MT>(tile, x, shape, block, blocks, sums);
+  const int64_t all = steps_of(shape, x, 0), piece = blocks > 2 * MT ? kInCache : all;
+  for (int64_t from = 0; from < all; from += piece)
+    for (int64_t j = 0; j < blocks; j += MT)
+      steps<NT, MT>(tile, x, shape, block + j, from, least(from + piece, all), from > 0, sums[j / MT]);
 }
 
 // Sums of 16 rows and tokens as they are meant: scales and bias applied; of two terms both.
@@ -250,11 +279,11 @@ inline void finished(const RowTile& tile, const Packed& x, const Sums& sums, int
   if (whole(x)) {
     const F s = load(x.scale + (block + j) * kLanes);
     for (int r = 0; r < 16; ++r)
-      v[r] = _mm512_mul_ps(whole_sum(tile, sums.i[i][j][r], r), s);
+      v[r] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums.i[i][j][r])), s);
     if (x.terms == 2) {
       const F low = load(x.scale + (block + j + 1) * kLanes);
       for (int r = 0; r < 16; ++r)
-        v[r] = _mm512_fmadd_ps(whole_sum(tile, sums.i[i][j + 1][r], r), low, v[r]);
+        v[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums.i[i][j + 1][r])), low, v[r]);
     }
   } else {
     for (int r = 0; r < 16; ++r) v[r] = load(sums.f[i][j][r]);
@@ -310,10 +339,6 @@ inline void finish(const Product& p, const RowTile* tile, int tiles, int blocks,
   }
 }
 
-inline int64_t tile_bytes(int64_t inputs) {  // 16 rows, padded
-  return (round_up(most(inputs * 2, 1), 64) + 64) * 16 + 64;
-}
-
 }  // namespace
 
 #include "wide.h"
@@ -329,7 +354,7 @@ int64_t scratch_bytes(int64_t inputs) {
 // Weight rows first to last, a multiple of 32 apart (16 with `second`), of token blocks token_block on.
 void product(const Product& p, int64_t first, int64_t last, int64_t token_block, int64_t token_blocks, uint8_t* scratch) {
   const Packed& x = *p.x;
-  if (x.rows) return one_token(p, first, last);
+  if (x.rows) return few_tokens(p, first, last);
 #ifdef DOVETAIL_AMX
   if (many(p, token_blocks)) {
     if (p.second == nullptr) return wide<kPlain>(p, first, last, token_block, token_blocks, scratch);

@@ -77,10 +77,16 @@ void Program::sum_rows() {
   for (size_t i = 0; i < matrices_.size(); ++i) {
     Matrix& matrix = matrices_[i];
     if (matrix.form != kInt8) continue;
-    row_sums_[i].resize(static_cast<size_t>(matrix.outputs));
+    const int64_t inputs = matrix.inputs, group = matrix.group == 0 ? inputs : matrix.group, groups = (inputs + group - 1) / group;
+    row_sums_[i].resize(static_cast<size_t>(round_up(matrix.outputs, kLanes) * groups));
     int32_t* sums = row_sums_[i].data();
     matrix.sums = sums;
-    each_row(matrix.outputs, matrix.inputs, [&](int64_t row) { sums[row] = kernels_.row_sum(matrix.data + row * matrix.inputs, matrix.inputs); });
+    each_row(matrix.outputs, inputs, [&](int64_t row) {
+      for (int64_t g = 0; g < groups; ++g) {
+        const uint8_t* numbers = matrix.data + row * inputs + g * group;
+        sums[(row / kLanes * groups + g) * kLanes + row % kLanes] = -128 * kernels_.row_sum(numbers, std::min(group, inputs - g * group));
+      }
+    });
   }
 }
 
@@ -94,7 +100,7 @@ bool Program::reserve(int64_t tokens, int64_t outputs) {
   for (size_t i = 0; i < packed_.size(); ++i) {
     const PackedSpec& spec = specs_[i];
     const int64_t blocks = round_up(spec.outputs ? outputs : tokens, kLanes);
-    // numbers (f32 for one token), scales and sums of at most one per 32 inputs, and what a last tile reads beyond
+    // numbers (f32 for few tokens), scales and sums of at most one per 32 inputs, and what a last tile reads beyond
     const int64_t bytes = std::max<int64_t>(blocks * 2, 4) * round_up(spec.inputs, 64);
     const int64_t groups = spec.group == 0 ? 1 : (spec.inputs + spec.group - 1) / spec.group;
     enough = enough && packed_[i].grow(bytes + 2 * blocks * groups * spec.terms * 4 + 4096);
@@ -140,7 +146,6 @@ void Program::lead() {
 
 void Program::run() {
   pool_.begin();
-  piece_rows_ = 0;
   peaked_ = in_.peaked < 0;
   auto before = std::chrono::steady_clock::now();
   for (const Step& s : steps_) {
@@ -180,7 +185,7 @@ Packed Program::packed(int32_t index) const {
   p.form = spec.form;
   p.weight_group = spec.weight_group;
   p.terms = spec.terms;
-  p.rows = by_rows_ && p.tokens <= 1 && !(spec.form == kInt4 && spec.weight_group == 32);
+  p.rows = by_rows_ && p.tokens <= kernels_.few[spec.form] && !(spec.form == kInt4 && spec.weight_group == 32);
   p.padded = spec.form == kInt4 ? spec.inputs : round_up(spec.inputs, spec.form == kBf16 ? 32 : 64);
   p.group = static_cast<int32_t>(spec.group == 0 ? p.padded : spec.group);
   p.groups = spec.form == kBf16 ? 1 : (p.padded + p.group - 1) / p.group;
@@ -207,18 +212,18 @@ void Program::embed(const Step& s) {
   each_row(in_.num_tokens, table.inputs, [&](int64_t t) { kernels_.embed(table, in_.tokens[t], out.data + t * out.stride); });
 }
 
-// number[0]: the value is blocked if it is not of one token
+// number[0]: the value is blocked if it is not packed as rows
 void Program::pack(const Step& s) {
   Rows x = rows(s.in[0]);
   Packed to = packed(s.packed);
   x.blocked = s.number[0] != 0 && !to.rows;
   const Norm norm{s.weight, s.scalar[0]};
   auto block = [&](int64_t index, int thread) { kernels_.pack(x, norm, to, index, scratch(thread)); };
-  if (to.tokens > 0) pool_.each(to.rows ? 1 : (to.tokens + kLanes - 1) / kLanes, block);
+  if (to.tokens > 0) pool_.each(to.rows ? to.tokens : (to.tokens + kLanes - 1) / kLanes, block);
 }
 
 // number[0]: add to what is there; number[1]: the second matrix gates the first; number[2]: activation;
-// number[3]: what comes out is blocked if it is not of one token
+// number[3]: what comes out is blocked if x is not packed as rows
 void Program::product(const Step& s) {
   const Packed x = packed(s.packed);
   if (x.tokens == 0) return;
@@ -230,7 +235,7 @@ void Program::product(const Step& s) {
   for (int i = 0; i < 4 && s.matrix[i] >= 0; i += gated ? 2 : 1) outputs += matrices_[static_cast<size_t>(s.matrix[i])].outputs;
   // Tiles in small tasks, so that no thread waits for long; rows in stretches that memory is read fastest in.
   const int64_t most_rows = x.rows ? kStretch / row_bytes(matrices_[static_cast<size_t>(s.matrix[0])]) : 16 * unit;
-  const int64_t rows_each = std::max(unit, round_up(std::min(most_rows, outputs / ((x.rows ? 2 : 16) * pool_.threads()) + 1), unit));
+  const int64_t rows_each = std::max(unit, round_up(std::min(most_rows, outputs / ((x.rows ? 2 : 32) * pool_.threads()) + 1), unit));
   for (int i = 0; i < 4 && s.matrix[i] >= 0; i += gated ? 2 : 1) {
     const Matrix* weight = &matrices_[static_cast<size_t>(s.matrix[i])];
     const Matrix* second = gated ? &matrices_[static_cast<size_t>(s.matrix[i + 1])] : nullptr;

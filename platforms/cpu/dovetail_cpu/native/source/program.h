@@ -105,7 +105,7 @@ class Program {
 
   const Kernels& kernels_;
   Pool pool_;
-  bool by_rows_;  // how steps of one token multiply
+  bool by_rows_;  // whether few tokens are packed as rows
   std::vector<Step> steps_;
   std::vector<Value> values_;
   std::vector<Matrix> matrices_;
@@ -117,7 +117,6 @@ class Program {
   std::vector<Memory> slots_, packed_, scratch_;
   int64_t resident_;
   std::vector<int64_t> pieces_, tiles_;  // of rows, summed up
-  int64_t piece_rows_ = 0;
   std::vector<float> peak_values_;  // [parts of a row][N]
   std::vector<int32_t> peak_ids_;
   bool peaked_ = false;

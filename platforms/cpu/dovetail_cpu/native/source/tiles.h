@@ -12,6 +12,8 @@ constexpr int64_t kTile = 16 * kStep;  // bytes of a tile
 
 #ifdef DOVETAIL_AMX
 
+constexpr int64_t kFew = 1, kFewDense = 1;
+
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
   uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
@@ -25,6 +27,8 @@ void leave() { _tile_release(); }
 
 #else
 
+constexpr int64_t kFew = 8, kFewDense = 4;  // of 8 tokens bf16 takes 1.5 times as long as in tiles
+
 void enter() {}
 void leave() {}
 
@@ -34,42 +38,46 @@ void leave() {}
 
 // Four bytes of a row of weights beside those of 16 tokens; which of the two has a sign depends on the form.
 struct DotInt8 {  // tokens + 128
-  static Z add(Z sum, Z tokens, Z row) { return _mm512_dpbusd_epi32(sum, tokens, row); }
+  static constexpr bool kSigned = true;  // rows
+  static Z add(Z sum, Z tokens, Z row) { return dot_bytes(sum, tokens, row); }
 };
 
 struct DotInt4 {  // rows are 0 to 15
-  static Z add(Z sum, Z tokens, Z row) { return _mm512_dpbusd_epi32(sum, row, tokens); }
+  static constexpr bool kSigned = false;
+  static Z add(Z sum, Z tokens, Z row) { return dot_bytes(sum, row, tokens); }
 };
 
 struct DotBf16 {
   static Z add(Z sum, Z tokens, Z row) { return _mm512_castps_si512(dot_bf16(_mm512_castsi512_ps(sum), row, tokens)); }
 };
 
-// Sums of R rows for M blocks of 16 tokens, in sixteen registers: as many as hide a product's latency, few enough to stay there.
-// Addresses are R / 4 pointers and multiples of the stride, so that little but the numbers is read.
-//   c[M][16][16] (+)= a . b over `steps` of 64 bytes; a block has `rows` vectors of each
+// What registers read: rows of weights, `stride` bytes apart, and blocks of 16 tokens, `block` bytes apart, in `steps` of 64
+// bytes of a row and `vectors` of a block, `step` bytes apart.
 //   ahead: bytes from a row to one that will be read soon, or 0. Rows that come from memory are read in an order in which no
 //   processor expects them.
+struct Streams {
+  const uint8_t *rows, *tokens;
+  int64_t stride, block, step, steps, ahead;
+  int vectors;
+};
+
+// Of R rows and M blocks of 16 tokens, in sixteen registers: as many as hide a product's latency, few enough to stay there.
+// Addresses are R / 4 pointers and multiples of the stride, so that little but the numbers is read.
 template <typename Dot, int R, int M>
-inline void some_rows(int32_t* c, const uint8_t* a, int64_t stride, const uint8_t* b, int64_t b_bytes, int64_t b_step, int rows,
-                      int64_t steps, int64_t ahead, bool add) {
-  Z sum[R][M];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 2
-    for (int m = 0; m < M; ++m) sum[r][m] = add ? _mm512_loadu_si512(c + m * 256 + r * 16) : _mm512_setzero_si512();
-  for (int64_t s = 0; s < steps; ++s) {
-    const uint8_t *at[R / 4], *tokens = b + s * b_step;
+__attribute__((always_inline)) inline void accumulate(Z (&sum)[R][M], const Streams& from) {
+  const int64_t stride = from.stride, block = from.block, ahead = from.ahead;
+  for (int64_t s = 0; s < from.steps; ++s) {
+    const uint8_t *at[R / 4], *tokens = from.tokens + s * from.step;
 #pragma GCC unroll 4
-    for (int i = 0; i < R / 4; ++i) at[i] = a + s * kStep + 4 * i * stride;
+    for (int i = 0; i < R / 4; ++i) at[i] = from.rows + s * kStep + 4 * i * stride;
     if (ahead != 0) {
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) _mm_prefetch(reinterpret_cast<const char*>(at[r / 4] + (r & 3) * stride + ahead), _MM_HINT_T1);
     }
-    for (int k = 0; k < rows; ++k, tokens += 64) {
+    for (int k = 0; k < from.vectors; ++k, tokens += 64) {
       Z x[M];
 #pragma GCC unroll 2
-      for (int m = 0; m < M; ++m) x[m] = _mm512_loadu_si512(tokens + m * b_bytes);
+      for (int m = 0; m < M; ++m) x[m] = _mm512_loadu_si512(tokens + m * block);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
         int32_t four;
@@ -82,18 +90,99 @@ inline void some_rows(int32_t* c, const uint8_t* a, int64_t stride, const uint8_
       for (int i = 0; i < R / 4; ++i) at[i] += 4;
     }
   }
+}
+
+// c[M][16][16] += a . b; start: what each row's sums begin with, or null where c has them
+// A function of its own, as the one below: among others' variables its addresses do not all get registers.
+template <typename Dot, int R, int M>
+__attribute__((noinline)) void some_rows(int32_t* c, const Streams& from, const int32_t* start) {
+  Z sum[R][M];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int m = 0; m < M; ++m) sum[r][m] = start == nullptr ? _mm512_loadu_si512(c + m * 256 + r * 16) : _mm512_set1_epi32(start[r]);
+  accumulate<Dot, R, M>(sum, from);
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
     for (int m = 0; m < M; ++m) _mm512_storeu_si512(c + m * 256 + r * 16, sum[r][m]);
 }
 
+// The first eight of sixteen rows become the second.
+inline Streams second_half(Streams from) {
+  from.rows += 8 * from.stride;
+  return from;
+}
+
 template <typename Dot, int M>
-inline void sixteen_rows(int32_t* c, const uint8_t* a, int64_t stride, const uint8_t* b, int64_t b_bytes, int64_t b_step, int rows,
-                         int64_t steps, int64_t ahead, bool add) {
-  if (M == 1) return some_rows<Dot, 16, 1>(c, a, stride, b, b_bytes, b_step, rows, steps, ahead, add);
-  some_rows<Dot, 8, M>(c, a, stride, b, b_bytes, b_step, rows, steps, ahead, add);
-  some_rows<Dot, 8, M>(c + 128, a + 8 * stride, stride, b, b_bytes, b_step, rows, steps, ahead, add);
+inline void sixteen_rows(int32_t* c, const Streams& from, const int32_t* start) {
+  if (M == 1) return some_rows<Dot, 16, 1>(c, from, start);
+  some_rows<Dot, 8, M>(c, from, start);
+  some_rows<Dot, 8, M>(c + 128, second_half(from), start == nullptr ? nullptr : start + 8);
+}
+
+// Scales of groups of inputs, one group after the other: of the rows [groups][16], of the tokens [groups][16] for each block.
+struct Groups {
+  const float *x_scale, *x_sums;  // sums: of the tokens' numbers, times their scale
+  int64_t block;                  // floats from a block's to the next one's
+  const int32_t* start;           // of int8: what sums begin with
+  const float *scale, *offset;    // of int4: the rows' scales, and these times the rows' zeros
+  int64_t steps;                  // of a group; the last one may have fewer
+
+  template <typename Dot>
+  Groups of_rows(int64_t further) const {
+    Groups there = *this;
+    if (Dot::kSigned) {
+      there.start += further;
+    } else {
+      there.scale += further;
+      there.offset += further;
+    }
+    return there;
+  }
+};
+
+// c[M / T][16][16] (+)= a . b, group by group. T terms: 2 where a number is 256 of the first block plus the second.
+template <typename Dot, int R, int M, int T>
+__attribute__((noinline)) void some_groups(float* c, Streams from, Groups groups, bool add) {
+  for (int64_t left = from.steps; left > 0; left -= groups.steps) {
+    from.steps = least(left, groups.steps);
+    Z sum[R][M];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+      for (int m = 0; m < M; ++m) sum[r][m] = Dot::kSigned ? _mm512_set1_epi32(groups.start[r]) : _mm512_setzero_si512();
+    accumulate<Dot, R, M>(sum, from);
+#pragma GCC unroll 2
+    for (int m = 0; m < M; m += T) {
+      const F x_scale = load(groups.x_scale + m * groups.block), x_sums = load(groups.x_sums + m * groups.block);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        float* to = c + m * 256 + r * 16;
+        const Z all = T == 2 ? _mm512_add_epi32(_mm512_slli_epi32(sum[r][m], 8), sum[r][m + T - 1]) : sum[r][m];
+        const F v = _mm512_cvtepi32_ps(all), before = add ? load(to) : _mm512_setzero_ps();
+        if (Dot::kSigned) {
+          store(to, _mm512_fmadd_ps(v, x_scale, before));
+        } else {
+          const F centred = _mm512_fnmadd_ps(spread(groups.offset[r]), x_sums, before);
+          store(to, _mm512_fmadd_ps(_mm512_mul_ps(v, x_scale), spread(groups.scale[r]), centred));
+        }
+      }
+    }
+    add = true;
+    from.rows += groups.steps * kStep;
+    from.tokens += groups.steps * from.step;
+    groups.x_scale += kLanes;
+    groups.x_sums += kLanes;
+    groups = groups.of_rows<Dot>(kLanes);
+  }
+}
+
+template <typename Dot, int M, int T>
+inline void sixteen_groups(float* c, const Streams& from, const Groups& groups, bool add) {
+  if (M == 1) return some_groups<Dot, 16, 1, 1>(c, from, groups, add);
+  some_groups<Dot, 8, M, T>(c, from, groups, add);
+  some_groups<Dot, 8, M, T>(c + 128, second_half(from), groups.of_rows<Dot>(8), add);
 }
 
 #endif
