@@ -15,6 +15,8 @@ from dovetail.request import FinishReason, Output
 from dovetail.structured import Grammar
 from dovetail.tiers.disk import DiskTier
 
+from tests.waiting import until
+
 from .test_engine import request, run
 
 ENDLESS = 400
@@ -91,8 +93,7 @@ def at_the_disk(make: Callable[..., Engine], patch: pytest.MonkeyPatch, director
     held = threading.Event()
     patch.setattr(DiskTier, "read", lambda *_: held.wait() and None)
     engine = make(**given)
-    while not engine.stats().blocks_disk:
-        pass  # the directory is being read
+    until("the directory is read", lambda: engine.stats().blocks_disk)
     engine.submit(request("a", PROMPT, 10))
     assert engine._restoring.ids == ["a"]
     return Place(engine, held)

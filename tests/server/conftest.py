@@ -224,6 +224,10 @@ class Running:
                 return float(line.rpartition(" ")[2])
         raise KeyError(name)
 
+    def unfinished(self) -> float:
+        """Requests that run or wait."""
+        return self.metric("num_requests_running") + self.metric("num_requests_waiting")
+
     def stop(self) -> None:
         self._web.should_exit = True
         self._thread.join()

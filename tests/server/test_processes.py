@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
+
 from .test_serve import Server, last_error
 
 LISTENS = "0A"  # of proc_pid_net(5), where a socket's state stands
@@ -99,8 +101,7 @@ def test_a_killed_engine_leaves_nothing_behind(server: Server) -> None:
 def kinds_of_descriptors(server: Server) -> list[str]:
     """What a server has open while no client is connected, without the numbers that tell one socket from another."""
     pid = server.process.pid
-    while connections(server):
-        pass
+    until("no client is connected", lambda: not connections(server))
     return sorted(name.partition("[")[0] for name in descriptors(pid))
 
 
@@ -117,8 +118,7 @@ def kill(server: Server) -> None:
     os.kill(engine, signal.SIGKILL)
     last_error(stream)
     stream.close()
-    while server.status("/ready") != 200:
-        pass
+    until("another engine runs", lambda: server.status("/ready") == 200)
 
 
 @pytest.mark.defends(
@@ -134,6 +134,5 @@ def test_health_and_ready_tell_the_truth_while_another_engine_starts(server: Ser
     body = {"prompt": "x", "max_tokens": 1}
     assert [server.status("/health"), server.status("/ready")] == [503, 503]
     assert server.post("/v1/completions", body) == 503
-    while server.status("/ready") != 200:
-        pass
+    until("another engine runs", lambda: server.status("/ready") == 200)
     assert server.status("/health") == 200 and server.post("/v1/completions", body) == 200

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.waiting import TURN_S, Patience
 
 from .conftest import Running
 
@@ -24,15 +27,24 @@ def hasty(checkpoint: Path) -> Iterator[Running]:
 
 def answer_to(server: Any, data: bytes) -> bytes:
     """All that comes until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        got = []
+    got, patience = [], Patience("the server has closed the connection")
+    with (
+        socket.create_connection(("127.0.0.1", server.port), TURN_S) as connection,
+        contextlib.suppress(ConnectionError),  # closed while there was more to send
+    ):
+        connection.sendall(data)
+        while part := receive(connection, patience):
+            got.append(part)
+    return b"".join(got)
+
+
+def receive(connection: socket.socket, patience: Patience) -> bytes:
+    """What comes next; nothing where the connection was closed."""
+    while True:
         try:
-            connection.sendall(data)
-            while part := connection.recv(65536):
-                got.append(part)
-        except ConnectionError:  # closed while there was more to send
-            pass
-        return b"".join(got)
+            return connection.recv(65536)
+        except TimeoutError:
+            patience.look()
 
 
 @pytest.mark.defends(

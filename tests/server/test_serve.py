@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import Patience, exit_status, until
+
 SLOW, SOME = "fault:slow=0.01", 300
 """A device on which so many tokens take seconds."""
 COMMAND = [sys.executable, "-m", "dovetail.cli.main", "serve", "--platform", "null"]
@@ -84,7 +86,7 @@ class Server:
     def end(self, *signals: int) -> int:
         for number in signals:
             self.process.send_signal(number)
-        return self.process.wait()
+        return exit_status(self.process)
 
 
 @pytest.fixture
@@ -163,12 +165,11 @@ def test_running_requests_are_finished_after_a_signal(started: list[Server], end
     started.append(server)
     stream = server.stream(SOME)
     server.process.send_signal(signal.SIGTERM)
-    while server.status("/ready") == 200:
-        pass
+    until("the server takes no more requests", lambda: server.status("/ready") != 200)
     assert server.status("/health") == 200
     assert server.post("/v1/completions", {"prompt": "x"}) == 503
     assert whole(stream)
-    assert server.process.wait() == 0
+    assert exit_status(server.process) == 0
 
 
 @pytest.mark.defends(
@@ -181,11 +182,10 @@ def test_a_second_signal_does_not_wait(started: list[Server], endless: Path) -> 
     started.append(server)
     stream = server.stream(SOME)
     server.process.send_signal(signal.SIGTERM)
-    while server.status("/ready") == 200:
-        pass
+    until("the server takes no more requests", lambda: server.status("/ready") != 200)
     server.process.send_signal(signal.SIGTERM)
     assert not whole(stream)
-    assert server.process.wait() == 0
+    assert exit_status(server.process) == 0
 
 
 @pytest.mark.defends(
@@ -203,7 +203,7 @@ def test_the_timeout_of_the_shutdown_holds(started: list[Server], endless: Path)
     stream = server.stream(SOME)
     server.process.send_signal(signal.SIGTERM)
     assert not whole(stream)
-    assert server.process.wait() == 0
+    assert exit_status(server.process) == 0
 
 
 @pytest.mark.defends(
@@ -226,8 +226,7 @@ def test_an_engine_that_dies_is_told_and_started_again(
         os.kill(engine, signal.SIGKILL)
         error = last_error(stream)
         assert error["code"] == "service_unavailable"
-        while server.status("/health") != 200:
-            pass
+        until("another engine runs", lambda: server.status("/health") == 200)
         assert server.children() != [engine]
     assert server.end(signal.SIGTERM) == 0
 
@@ -249,8 +248,7 @@ def test_an_engine_that_hangs_is_killed_and_started_again(
     before = server.children()
     error = last_error(server.stream(900_000))
     assert "a step took more than 1 s" in error["message"]
-    while server.status("/ready") != 200:
-        pass
+    until("another engine runs", lambda: server.status("/ready") == 200)
     assert server.children() != before
 
 
@@ -269,11 +267,11 @@ def test_a_hanging_engine_does_not_outlive_a_killed_server(
     stream.readline()
     server.end(signal.SIGKILL)
     stream.close()
-    while (
-        Path(f"/proc/{engine}/stat").exists()
-        and " Z " not in Path(f"/proc/{engine}/stat").read_text()
-    ):
-        pass
+    try:
+        until(f"engine {engine} has ended with its server", lambda: not _alive(engine))
+    finally:
+        if _alive(engine):
+            os.kill(engine, signal.SIGKILL)
 
 
 @pytest.mark.defends(
@@ -294,12 +292,14 @@ def test_an_engine_that_keeps_dying_ends_the_server(started: list[Server], endle
     )  # so that step 5 is still prompt
     server = Server(endless, "--platform", "fault:device-lost@5", "--max-restarts", "1", *narrow)
     started.append(server)
-    answers = []
+    answers: list[int] = []
+    patience = Patience("the server has given up on its engine")
     while server.process.poll() is None:
+        patience.look()
         with contextlib.suppress(OSError):
             answers.append(server.status("/health"))
             server.post("/v1/completions", {"prompt": [1] * 90, "max_tokens": 4})
-    assert server.process.wait() == 1
+    assert exit_status(server.process) == 1
     assert set(answers) <= {200, 503}
 
 
@@ -320,7 +320,7 @@ def test_an_engine_that_dies_ends_the_server_if_it_is_not_to_be_started_again(
     (engine,) = server.children()
     os.kill(engine, signal.SIGKILL)
     assert last_error(stream)["code"] == "service_unavailable"
-    assert server.process.wait() == 1
+    assert exit_status(server.process) == 1
 
 
 def refused(*words: str) -> str:
