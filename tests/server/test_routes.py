@@ -222,6 +222,19 @@ def test_many_at_once_get_what_they_get_alone(server: Any) -> None:
     assert together == alone
 
 
+def test_tokens_count_from_when_a_request_is_let_in_until_it_ends(narrow: Any) -> None:
+    held = [begin(narrow, stream=True), begin(narrow, max_tokens=1000)]
+    try:
+        until("one runs and one waits", lambda: narrow.unfinished() == 2)
+        assert narrow.metric("num_requests_waiting") == 1
+        assert narrow.metric("num_queue_tokens") == 1 + 900_000 + 1 + 1000
+    finally:
+        for connection in held:
+            connection.close()
+    until("no request is left", lambda: narrow.unfinished() == 0)
+    assert narrow.metric("num_queue_tokens") == 0
+
+
 @pytest.mark.defends(
     "overload",
     "the queue is bounded in requests: who finds it full is answered 429 with a time to come back",
