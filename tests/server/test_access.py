@@ -253,11 +253,8 @@ def test_a_file_of_keys_that_is_wrong_is_refused_without_telling_a_key(
         "self._stall = None",
     ),
 )
-def test_a_client_that_never_reads_is_let_go(tmp_path: Path) -> None:
-    from .conftest import make_checkpoint
-
-    model = make_checkpoint(tmp_path / "long", context=1_000_000, template=None)
-    running = Running(model, stall_timeout_s=0.2)
+def test_a_client_that_never_reads_is_let_go(endless: Path) -> None:
+    running = Running(endless, stall_timeout_s=0.2)
     try:
         body = {
             "prompt": "x",

@@ -11,27 +11,18 @@ import pytest
 
 from tests.waiting import until
 
-from .test_serve import Server, last_error
+from .serving import Server, last_error
 
 LISTENS = "0A"  # of proc_pid_net(5), where a socket's state stands
 ENDLESS = 900_000
 
 
 @pytest.fixture
-def server(long_model: Path) -> Iterator[Server]:
-    running = Server(long_model)
+def server(endless: Path) -> Iterator[Server]:
+    running = Server(endless)
     yield running
     running.process.kill()
     running.process.communicate()
-
-
-@pytest.fixture(scope="module")
-def long_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint with a context that no test fills."""
-    from .conftest import make_checkpoint
-
-    directory = tmp_path_factory.mktemp("processes") / "long"
-    return make_checkpoint(directory, context=1_000_000, template=None)
 
 
 def descriptors(pid: int) -> list[str]:
