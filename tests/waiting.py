@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
 
 import pytest
+
+T = TypeVar("T")
 
 PATIENCE_S = 60.0
 """More than anything takes that is waited for here. It says nothing about how fast it is to be."""
@@ -42,6 +46,26 @@ def until(what: str, happened: Callable[[], Any]) -> None:
     while not happened():
         patience.look()
         time.sleep(0.001)
+
+
+def in_time(what: str, work: Callable[[], T]) -> T:
+    """What a function returns that may wait for somebody else; fails the test if it never does.
+
+    what  that it has, as a sentence
+    """
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()  # nobody waits for it where it never ends
+    patience = Patience(what)
+    while not wait([result], TURN_S).done:
+        patience.look()
+    return result.result()
 
 
 def exit_status(process: subprocess.Popen[Any]) -> int:

@@ -15,7 +15,7 @@ from dovetail.request import FinishReason, Output
 from dovetail.structured import Grammar
 from dovetail.tiers.disk import DiskTier
 
-from tests.waiting import until
+from tests.waiting import Patience, until
 
 from .test_engine import request, run
 
@@ -69,7 +69,9 @@ def preempted(make: Callable[..., Engine], *_: Any) -> Place:
     engine = make("strict2", num_blocks=40, max_model_len=150, max_num_seqs=2)
     engine.submit(request("other", PROMPT[:60], 80))
     engine.submit(request("a", PROMPT[::-1][:60], 80))
+    patience = Patience("a request was preempted")
     while not engine.stats().total_preemptions:
+        patience.look()
         engine.step()
     assert engine._scheduler.roster.by_id["a"].num_output > 0 and engine.stats().waiting == 1
     return Place(engine)

@@ -15,7 +15,7 @@ from dovetail.request import FinishReason, Request
 from dovetail.sampling import SamplingParams
 from dovetail_sdk.null import expected
 
-from tests.waiting import Patience, exit_status
+from tests.waiting import Patience, exit_status, in_time
 
 WHERE = pytest.mark.parametrize("in_process", [True, False], ids=["thread", "process"])
 FOREVER = 100_000
@@ -165,7 +165,7 @@ def test_an_engine_process_that_dies_ends_every_stream(endless):
         with pytest.raises(ProcessLookupError):
             os.kill(client.pid, 0)
 
-    asyncio.run(scenario())
+    in_time("every stream has ended", lambda: asyncio.run(scenario()))
 
 
 def test_the_engine_process_ends_with_its_parent(checkpoint):

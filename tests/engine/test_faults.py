@@ -22,7 +22,7 @@ from dovetail.sampling import SamplingParams
 from dovetail_sdk.fault import FaultPlatform
 from dovetail_sdk.null import expected
 
-from tests.waiting import Patience
+from tests.waiting import Patience, in_time
 
 VOCABULARY = 320
 ROOT = Path(__file__).parents[2]
@@ -298,7 +298,7 @@ def test_a_failed_engine_ends_every_stream_with_the_cause(
             await client.stats()
         await client.close()
 
-    asyncio.run(scenario())
+    in_time("every stream has ended", lambda: asyncio.run(scenario()))
 
 
 @WHERE

@@ -19,7 +19,7 @@ from dovetail.tiers.names import Record, child_name, root_name
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.waiting import until
+from tests.waiting import Patience, until
 
 from .test_engine import DEVICES, VOCABULARY, oracle, random_request, request, run
 
@@ -32,7 +32,9 @@ def drive(engine, asked, rng, *, cancel=0.03) -> dict[str, list[int]]:
     todo, names = list(asked), sorted(one.id for one in asked)
     delivered: dict[str, list[int]] = {name: [] for name in names}
     finished: dict[str, FinishReason] = {}
+    patience = Patience("all requests have ended")
     while len(finished) < len(names):
+        patience.look()
         if todo and rng.random() < 0.4:
             engine.submit(todo.pop())
         if rng.random() < cancel:

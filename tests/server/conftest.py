@@ -30,6 +30,8 @@ from dovetail.weights.checkpoint import open_checkpoint
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from tests.waiting import in_time
+
 from .serving import Server
 
 T = TypeVar("T")
@@ -201,6 +203,13 @@ class Running:
         headers: dict[str, str] | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of one exchange."""
+        return in_time(
+            f"{method} {path} is answered", lambda: self._exchange(method, path, body, headers)
+        )
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str] | None
+    ) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         try:
             connection.request(method, path, body, headers or {})

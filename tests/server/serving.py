@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.waiting import PATIENCE_S, exit_status
+from tests.waiting import exit_status, in_time
 
 COMMAND = [sys.executable, "-m", "dovetail.cli.main", "serve", "--platform", "null"]
 
@@ -36,7 +36,7 @@ class Server:
 
     def status(self, path: str) -> int:
         try:
-            with urllib.request.urlopen(self.url + path, timeout=PATIENCE_S) as answer:
+            with urllib.request.urlopen(self.url + path) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -47,7 +47,7 @@ class Server:
             self.url + path, json.dumps(body).encode(), {"content-type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            with urllib.request.urlopen(request) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -60,7 +60,7 @@ class Server:
             json.dumps(body).encode(),
             {"content-type": "application/json"},
         )
-        answer = urllib.request.urlopen(request, timeout=PATIENCE_S)
+        answer = urllib.request.urlopen(request)
         assert answer.readline().startswith(b"data: ")
         return answer
 
@@ -87,7 +87,8 @@ def alive(pid: int) -> bool:
 
 def last_error(stream: Any) -> dict[str, Any]:
     """The error that ends a stream, before [DONE]."""
-    events = [line for line in stream if line.startswith(b"data: ")]
+    lines = in_time("the stream has ended", lambda: list(stream))
+    events = [line for line in lines if line.startswith(b"data: ")]
     assert events[-1] == b"data: [DONE]\n"
     error: dict[str, Any] = json.loads(events[-2].removeprefix(b"data: "))["error"]
     return error

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.waiting import exit_status, until
+from tests.waiting import exit_status, in_time, until
 
 from .serving import Server, alive
 
@@ -35,7 +35,7 @@ def test_a_signal_ends_an_idle_server(
 def whole(stream: Any) -> bool:
     """Whether a stream, read as far as it goes, has all the tokens that were asked for."""
     with contextlib.suppress(http.client.IncompleteRead, ConnectionError):
-        return b'"finish_reason":"length"' in stream.read()
+        return b'"finish_reason":"length"' in in_time("the stream has ended", stream.read)
     return False
 
 

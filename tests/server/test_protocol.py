@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.waiting import TURN_S, Patience
+from tests.waiting import in_time
 
 from .conftest import Running
 
@@ -27,24 +27,17 @@ def hasty(checkpoint: Path) -> Iterator[Running]:
 
 def answer_to(server: Any, data: bytes) -> bytes:
     """All that comes until the server closes the connection."""
-    got, patience = [], Patience("the server has closed the connection")
-    with (
-        socket.create_connection(("127.0.0.1", server.port), TURN_S) as connection,
-        contextlib.suppress(ConnectionError),  # closed while there was more to send
-    ):
-        connection.sendall(data)
-        while part := receive(connection, patience):
-            got.append(part)
+    got: list[bytes] = []
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+
+        def exchange() -> None:
+            with contextlib.suppress(ConnectionError):  # closed while there was more to send
+                connection.sendall(data)
+                while part := connection.recv(65536):
+                    got.append(part)
+
+        in_time("the server has closed the connection", exchange)
     return b"".join(got)
-
-
-def receive(connection: socket.socket, patience: Patience) -> bytes:
-    """What comes next; nothing where the connection was closed."""
-    while True:
-        try:
-            return connection.recv(65536)
-        except TimeoutError:
-            patience.look()
 
 
 @pytest.mark.defends(
