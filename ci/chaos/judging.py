@@ -131,7 +131,12 @@ async def samples(client: httpx.AsyncClient) -> dict[str, float]:
 
 async def settled(client: httpx.AsyncClient) -> tuple[dict[str, float], list[str]]:
     """The metrics once nothing runs any more, and what never came to rest."""
-    names = ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc")
+    names = (
+        "num_requests_running",
+        "num_requests_waiting",
+        "num_queue_tokens",
+        "kv_cache_usage_perc",
+    )
     for _ in range(int(SETTLE_S / 0.1)):
         found = await samples(client)
         busy = {name: found[name] for name in names if found[name]}

@@ -19,8 +19,8 @@ The kinds of faults that have harmed servers of language models, what this one d
 Made by `python ci/robustness/table.py --write` from the markers of the tests (`ci/robustness/markers.py`); a test fails when the page
 is not what the markers say, and when a kind has no test.
 
-Each test is also run with its defence taken away, and has to fail then, or not to end within a minute: `ci/robustness` puts an edit into
-a module as it is imported, in all processes that the test starts. The last table has the edits.
+Each test is also run with its defence taken away, and has to fail then: `ci/robustness` puts an edit into a module as it is
+imported, in all processes that the test starts. The last table has the edits.
 
 ```sh
 python ci/robustness/table.py --without --quick

@@ -15,6 +15,8 @@ from dovetail.request import FinishReason, Output
 from dovetail.structured import Grammar
 from dovetail.tiers.disk import DiskTier
 
+from tests.waiting import Patience, until
+
 from .test_engine import request, run
 
 ENDLESS = 400
@@ -67,7 +69,9 @@ def preempted(make: Callable[..., Engine], *_: Any) -> Place:
     engine = make("strict2", num_blocks=40, max_model_len=150, max_num_seqs=2)
     engine.submit(request("other", PROMPT[:60], 80))
     engine.submit(request("a", PROMPT[::-1][:60], 80))
+    patience = Patience("a request was preempted")
     while not engine.stats().total_preemptions:
+        patience.look()
         engine.step()
     assert engine._scheduler.roster.by_id["a"].num_output > 0 and engine.stats().waiting == 1
     return Place(engine)
@@ -91,8 +95,7 @@ def at_the_disk(make: Callable[..., Engine], patch: pytest.MonkeyPatch, director
     held = threading.Event()
     patch.setattr(DiskTier, "read", lambda *_: held.wait() and None)
     engine = make(**given)
-    while not engine.stats().blocks_disk:
-        pass  # the directory is being read
+    until("the directory is read", lambda: engine.stats().blocks_disk)
     engine.submit(request("a", PROMPT, 10))
     assert engine._restoring.ids == ["a"]
     return Place(engine, held)

@@ -15,6 +15,8 @@ from dovetail.request import FinishReason, Request
 from dovetail.sampling import SamplingParams
 from dovetail_sdk.null import expected
 
+from tests.waiting import Patience, exit_status, in_time
+
 WHERE = pytest.mark.parametrize("in_process", [True, False], ids=["thread", "process"])
 FOREVER = 100_000
 
@@ -36,8 +38,10 @@ async def tokens_of(stream) -> tuple[list[int], FinishReason | None]:
     return tokens, finish
 
 
-async def until(condition) -> None:
-    while not await condition():
+async def until(what, happened) -> None:
+    patience = Patience(what)
+    while not await happened():
+        patience.look()
         await asyncio.sleep(0)
 
 
@@ -92,7 +96,7 @@ def test_cancelling_ends_a_request_and_frees_its_blocks(endless, in_process):
                 stats = await client.stats()
                 return stats.running == 0 and stats.blocks_used == 0
 
-            await until(idle)
+            await until("the engine is idle", idle)
         finally:
             await client.close()
 
@@ -161,15 +165,14 @@ def test_an_engine_process_that_dies_ends_every_stream(endless):
         with pytest.raises(ProcessLookupError):
             os.kill(client.pid, 0)
 
-    asyncio.run(scenario())
+    in_time("every stream has ended", lambda: asyncio.run(scenario()))
 
 
 def test_the_engine_process_ends_with_its_parent(checkpoint):
     async def scenario() -> int:
         client = await start_engine(config(), checkpoint)
         client._transport.abort()  # as when the parent is gone
-        await asyncio.get_running_loop().run_in_executor(None, client._process.wait)
-        return client._process.returncode
+        return await asyncio.to_thread(exit_status, client._process)
 
     assert asyncio.run(scenario()) == 0
 

@@ -15,6 +15,8 @@ from dovetail_sdk.null import expected
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.waiting import Patience
+
 VOCABULARY = 320
 EPISODES = int(os.environ.get("DOVETAIL_TEST_EPISODES", "60"))
 DEVICES = ("0", "ahead2", "ahead3", "strict", "strict2", "strict3")
@@ -107,7 +109,9 @@ def test_tokens_depend_on_the_request_alone(
     asked = {one.id: one for one in todo}
     delivered: dict[str, list[int]] = {name: [] for name in asked}
     finished: dict[str, FinishReason] = {}
+    patience = Patience("all requests have ended")
     while len(finished) < len(asked):
+        patience.look()
         if todo and rng.random() < 0.4:
             engine.submit(todo.pop())
         if rng.random() < 0.03:

@@ -22,6 +22,8 @@ from dovetail.sampling import SamplingParams
 from dovetail_sdk.fault import FaultPlatform
 from dovetail_sdk.null import expected
 
+from tests.waiting import Patience, in_time
+
 VOCABULARY = 320
 ROOT = Path(__file__).parents[2]
 WHERE = pytest.mark.parametrize("in_process", [True, False], ids=["thread", "process"])
@@ -76,7 +78,9 @@ def run(engine, asked: list[Request]) -> tuple[dict[str, list[int]], dict[str, F
     ended: dict[str, FinishReason] = {}
     for one in asked:
         engine.submit(one)
+    patience = Patience("all requests have ended")
     while engine.has_work:
+        patience.look()
         for output in engine.step():
             assert output.request_id not in ended
             tokens[output.request_id] += output.tokens
@@ -294,7 +298,7 @@ def test_a_failed_engine_ends_every_stream_with_the_cause(
             await client.stats()
         await client.close()
 
-    asyncio.run(scenario())
+    in_time("every stream has ended", lambda: asyncio.run(scenario()))
 
 
 @WHERE

@@ -15,6 +15,8 @@ from dovetail.structured import Grammar
 from dovetail.weights.checkpoint import open_checkpoint
 from tokenizers import Tokenizer
 
+from tests.waiting import Patience
+
 END = 2043
 SCHEMA = json.dumps(
     {
@@ -94,7 +96,9 @@ def run(engine, requests, *, stagger: bool = False, lose: bool = False):
     waiting = list(requests)
     got: dict[str, list[int]] = {r.id: [] for r in requests}
     ended: dict[str, FinishReason] = {}
+    patience = Patience("all requests have ended")
     while len(ended) < len(requests):
+        patience.look()
         for asked in waiting[: 1 if stagger else None]:
             engine.submit(asked)
         del waiting[: 1 if stagger else None]
@@ -182,7 +186,9 @@ def test_a_grammar_that_cannot_be_compiled_ends_its_request_alone(demo):
     engine.submit(bad)
     engine.submit(good)
     ended = {}
+    patience = Patience("both requests have ended")
     while len(ended) < 2:
+        patience.look()
         ended |= {o.request_id: o for o in engine.step() if o.finish is not None}
     assert ended["1"].finish is FinishReason.ERROR and ended["1"].refused
     assert "nowhere" in (ended["1"].error or "")

@@ -19,6 +19,8 @@ from dovetail.tiers.names import Record, child_name, root_name
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.waiting import Patience, until
+
 from .test_engine import DEVICES, VOCABULARY, oracle, random_request, request, run
 
 EPISODES = int(os.environ.get("DOVETAIL_TEST_EPISODES", "60")) // 2
@@ -30,7 +32,9 @@ def drive(engine, asked, rng, *, cancel=0.03) -> dict[str, list[int]]:
     todo, names = list(asked), sorted(one.id for one in asked)
     delivered: dict[str, list[int]] = {name: [] for name in names}
     finished: dict[str, FinishReason] = {}
+    patience = Patience("all requests have ended")
     while len(finished) < len(names):
+        patience.look()
         if todo and rng.random() < 0.4:
             engine.submit(todo.pop())
         if rng.random() < cancel:
@@ -48,6 +52,11 @@ def drive(engine, asked, rng, *, cancel=0.03) -> dict[str, list[int]]:
         got = delivered[one.id]
         assert got == (want[: len(got)] if finished[one.id] is FinishReason.CANCELLED else want)
     return delivered
+
+
+def settle(engine):
+    """Until all that can be kept below the cache is on its way there."""
+    until("the engine has nothing to do", lambda: not engine.idle())
 
 
 def requests_of(rng: random.Random, bases: list[list[int]], room: int, tag: str):
@@ -97,8 +106,7 @@ def test_tokens_are_the_same_with_tiers_and_after_a_restart(
             drive(engine, requests_of(rng, bases, room, f"{start}.{wave}."), rng)
         while engine.has_work:
             engine.step()
-        while engine.idle():
-            pass
+        settle(engine)
         stats = engine.stats()
         assert stats.blocks_used == 0 and stats.total_disk_errors == 0
         assert stats.blocks_host <= host and stats.blocks_disk <= disk
@@ -136,8 +144,7 @@ def test_a_prefix_outlives_the_engine_on_disk(null_engine, tmp_path, device):
     engine.close()  # nobody was idle: it is saved here
     engine = null_engine(device, **given)
     again = request("b", [*prompt, 1], 2)
-    while engine.stats().blocks_disk < 50:
-        pass  # the directory is being read
+    until("the directory is read", lambda: engine.stats().blocks_disk >= 50)
     outputs = run(engine, [again])
     assert outputs["b"] == (oracle(again), 200)
     salted = dataclasses.replace(request("c", [*prompt, 1], 2), salt="another key")
@@ -152,8 +159,7 @@ def test_another_model_finds_nothing(null_engine, tmp_path):
     run(engine, [request("a", prompt, 2)])
     engine.close()
     engine = null_engine(quantization="int8", **given)
-    while engine.stats().blocks_disk < 50:
-        pass
+    until("the directory is read", lambda: engine.stats().blocks_disk >= 50)
     assert run(engine, [request("b", prompt, 2)])["b"][1] == 0
     engine.close()
 
@@ -223,11 +229,10 @@ def test_a_full_disk_harms_no_request(null_engine, tmp_path, monkeypatch, caplog
     for number in (1, 3, 11, 13):
         one = request(str(number), [number * (1 + k) % VOCABULARY for k in range(200)], 2)
         assert run(engine, [one])[one.id][0] == oracle(one)
-        while engine.idle():
-            pass
+        settle(engine)
     courier = engine._restoring.tiers._courier
-    while courier._writes:
-        assert courier._thread.is_alive()
+    until("all is written", lambda: not courier._writes or not courier._thread.is_alive())
+    assert courier._thread.is_alive()
     engine.close()
     warnings = [record for record in caplog.records if "left alone" in record.getMessage()]
     assert len(warnings) == 1 and "No space left" in warnings[0].getMessage()
@@ -254,8 +259,7 @@ def test_blocks_that_come_back_changed_are_computed(null_engine, tmp_path):
         content[-100] ^= 64
         path.write_bytes(content)
     engine = null_engine(**on_disk(tmp_path))
-    while engine.stats().blocks_disk < len(files):
-        pass  # the directory is being read
+    until("the directory is read", lambda: engine.stats().blocks_disk >= len(files))
     again = request("b", [*LONG, 1], 4)
     assert run(engine, [again])["b"] == (oracle(again), 0)
     assert engine.stats().total_disk_errors > 0
@@ -280,8 +284,7 @@ def test_a_disk_that_does_not_answer_is_not_waited_for(null_engine, tmp_path, mo
     monkeypatch.setattr(restoring, "UNKNOWN_S", 0.05)
     monkeypatch.setattr(restoring, "WAIT_S", 0.001)
     engine = null_engine(**on_disk(tmp_path))
-    while engine.stats().blocks_disk < 50:
-        pass
+    until("the directory is read", lambda: engine.stats().blocks_disk >= 50)
     again = request("b", [*LONG, 1], 4)
     engine.submit(again)
     assert engine._restoring.ids == ["b"]

@@ -32,3 +32,4 @@ def test_no_file_does_harm(target: str) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     assert f"{target}: {count} examples" in done.stdout
+    assert "panicked" not in done.stderr, done.stderr[:4000]

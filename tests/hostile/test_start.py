@@ -61,11 +61,17 @@ def long_shard_name(folder: Path) -> None:
         "",
     ),
 )
+@pytest.mark.defends(
+    "hostile checkpoint files",
+    "what merges of tokenizer.json make is looked up in its vocabulary first, for the library panics where one is too long",
+    without=("dovetail.tokens.file", "    _check_merges(model)\n", ""),
+)
 @pytest.mark.parametrize(
     ("spoil", "file", "said"),
     [
         (tokenizer("charsmap_claims_four_gigabytes"), "tokenizer.json", "its trie claims"),
         (tokenizer("replace_doubles_again_and_again"), "tokenizer.json", "times as long"),
+        (tokenizer("merge_longer_than_any_token"), "tokenizer.json", "makes 'aabb'"),
         (many_values, "config.json", "values or more"),
         (header_of_lists, "model.safetensors", "values or more"),
         (long_template, "chat_template.jinja", "not valid Jinja"),

@@ -39,6 +39,7 @@ def said() -> dict[str, str]:
     done = limited("-c", LOADING, *map(str, REFUSED), memory_bytes=2 << 30, processor_s=60)
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and len(lines) == len(REFUSED), done.stdout + done.stderr
+    assert done.stderr == ""
     return dict(zip((path.stem for path in REFUSED), lines, strict=True))
 
 
@@ -54,6 +55,7 @@ def test_a_harmful_file_is_refused_by_name(path: Path, said: dict[str, str]) -> 
         ("charsmap_points_beyond", "its trie points beyond its end"),
         ("charsmap_names_no_text", "its trie names a text beyond the last"),
         ("merge_cut_within_a_character", "model.merges[0] has 'é', which must begin with 'a'"),
+        ("merge_longer_than_any_token", "merges[0] makes 'aabb', which model.vocab does not have"),
         ("replace_doubles_again_and_again", "times as long; at most 256 times are allowed"),
         ("template_of_many_tokens", "post_processor adds 10000 bytes or tokens to every text"),
         ("words_of_any_length", "model.max_input_chars_per_word is 1099511627776; expected 0 to"),

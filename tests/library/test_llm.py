@@ -16,6 +16,8 @@ from dovetail.errors import (
 from dovetail_sdk.null import expected
 from dovetail_sdk.testing import write_checkpoint
 
+from tests.waiting import Patience
+
 GREEDY = SamplingParams(temperature=0, max_tokens=6, ignore_eos=True)
 
 
@@ -117,7 +119,9 @@ def test_a_refused_completion_takes_its_siblings_along(directory):
         try:
             with pytest.raises(Overloaded):
                 await llm.generate([5, 6], SamplingParams(n=4, max_tokens=400, ignore_eos=True))
-            while llm.client._streams._open:  # ends only if both that were let in were cancelled
+            patience = Patience("both that were let in are cancelled")
+            while llm.client._streams._open:
+                patience.look()
                 await asyncio.sleep(0)
             alone = await llm.generate([5], GREEDY)
             assert alone.outputs[0].token_ids == expected([5], 6, 320)

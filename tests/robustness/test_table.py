@@ -109,6 +109,17 @@ def test_a_test_has_to_fail_and_not_for_a_wrong_reason(
     assert says in found
 
 
+def test_a_test_that_does_not_end_has_noticed_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = tmp_path / "test_case.py"
+    case.write_text(CASE.replace("assert NAME_BYTES >= 32", "while NAME_BYTES < 32: pass"))
+    monkeypatch.setattr(proof, "LIMIT_S", 3)
+    edit = markers.Edit("dovetail.tiers.names", "NAME_BYTES = 32", "NAME_BYTES = 8")
+    defence = markers.Defence("media", "it is", str(case), "test_a_name_is_long", (edit,))
+    assert "the outcome is: it does not end" in proof.without(defence)
+
+
 def test_an_edit_reaches_the_processes_that_a_test_starts() -> None:
     edit = markers.Edit("dovetail.tiers.names", "NAME_BYTES = 32", "NAME_BYTES = 8")
     program = "from dovetail.tiers.names import NAME_BYTES; print(NAME_BYTES)"

@@ -30,6 +30,10 @@ from dovetail.weights.checkpoint import open_checkpoint
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from tests.waiting import in_time
+
+from .serving import Server
+
 T = TypeVar("T")
 KEY = "secret-key"
 
@@ -42,6 +46,7 @@ CHATML = (
 )
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 VOCAB = 512
+GRACE_S = 10.0
 
 
 def make_tokenizer() -> Tokenizer:
@@ -198,6 +203,13 @@ class Running:
         headers: dict[str, str] | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of one exchange."""
+        return in_time(
+            f"{method} {path} is answered", lambda: self._exchange(method, path, body, headers)
+        )
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str] | None
+    ) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         try:
             connection.request(method, path, body, headers or {})
@@ -224,14 +236,38 @@ class Running:
                 return float(line.rpartition(" ")[2])
         raise KeyError(name)
 
+    def unfinished(self) -> float:
+        """Requests that run or wait."""
+        return self.metric("num_requests_running") + self.metric("num_requests_waiting")
+
     def stop(self) -> None:
+        """Requests that a failed test has left are ended after a while."""
         self._web.should_exit = True
+        self._thread.join(GRACE_S)
+        self._web.force_exit = True
         self._thread.join()
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_checkpoint(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with a context that no test fills, and without a template."""
+    directory = tmp_path_factory.mktemp("models") / "endless"
+    return make_checkpoint(directory, context=1_000_000, template=None)
+
+
+@pytest.fixture
+def started() -> Iterator[list[Server]]:
+    """Servers to be killed if a test fails to stop them."""
+    servers: list[Server] = []
+    yield servers
+    for server in servers:
+        server.process.kill()
+        server.process.communicate()
 
 
 @pytest.fixture(scope="session")
@@ -250,20 +286,17 @@ def locked(checkpoint: Path) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def long(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def long(endless: Path) -> Iterator[Running]:
     """A server whose context is so long that a request outlasts any test; completions only."""
-    directory = tmp_path_factory.mktemp("models") / "long"
-    running = Running(make_checkpoint(directory, context=1_000_000, template=None))
+    running = Running(endless)
     yield running
     running.stop()
 
 
 @pytest.fixture(scope="session")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def narrow(endless: Path) -> Iterator[Running]:
     """A server that runs one request and lets one wait."""
-    directory = tmp_path_factory.mktemp("models") / "narrow"
-    model = make_checkpoint(directory, context=1_000_000, template=None)
-    running = Running(model, max_num_seqs=1, max_queue=1)
+    running = Running(endless, max_num_seqs=1, max_queue=1)
     yield running
     running.stop()
 

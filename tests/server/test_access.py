@@ -15,6 +15,8 @@ import pytest
 from dovetail.errors import ConfigError
 from dovetail.server.access import Access, Allowance, Bucket, RateLimited, digest_of, read_keys
 
+from tests.waiting import until
+
 from .conftest import Running
 
 CHAT = "/v1/chat/completions"
@@ -251,11 +253,8 @@ def test_a_file_of_keys_that_is_wrong_is_refused_without_telling_a_key(
         "self._stall = None",
     ),
 )
-def test_a_client_that_never_reads_is_let_go(tmp_path: Path) -> None:
-    from .conftest import make_checkpoint
-
-    model = make_checkpoint(tmp_path / "long", context=1_000_000, template=None)
-    running = Running(model, stall_timeout_s=0.2)
+def test_a_client_that_never_reads_is_let_go(endless: Path) -> None:
+    running = Running(endless, stall_timeout_s=0.2)
     try:
         body = {
             "prompt": "x",
@@ -268,8 +267,10 @@ def test_a_client_that_never_reads_is_let_go(tmp_path: Path) -> None:
         head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         with socket.create_connection(("127.0.0.1", running.port)) as connection:
             connection.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
-            while running.metric("request_success_total", finished_reason="cancelled") < 1:
-                pass
+            until(
+                "the client that does not read is let go",
+                lambda: running.metric("request_success_total", finished_reason="cancelled") >= 1,
+            )
         assert running.metric("generation_tokens_total") < 900_000
         assert running.metric("kv_cache_usage_perc") == 0
     finally:

@@ -9,6 +9,8 @@ from typing import Any
 import openai
 import pytest
 
+from tests.waiting import Patience, until
+
 from .conftest import Running
 from .test_routes import begin
 
@@ -32,8 +34,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def settle(server: Any) -> None:
     """Until the engine has nothing to do."""
-    while server.metric("num_requests_running") + server.metric("num_requests_waiting") > 0:
-        pass
+    until("no request is left", lambda: server.unfinished() == 0)
     assert server.metric("kv_cache_usage_perc") == 0
 
 
@@ -97,8 +98,7 @@ def test_time_in_the_queue_counts(narrow: Any) -> None:
     try:
         assert b"200 OK" in held.recv(100)
         assert narrow.post("/v1/completions", {**ENDLESS, "timeout": SHORT_S})[0] == 504
-        while narrow.metric("num_requests_waiting") > 0:
-            pass
+        until("nothing waits", lambda: narrow.metric("num_requests_waiting") == 0)
         assert narrow.metric("num_requests_running") == 1
     finally:
         held.close()
@@ -161,7 +161,9 @@ def test_what_goes_on_in_the_background_has_a_limit_too(limited: Any) -> None:
     body = {**ASKED["/v1/responses"], "background": True}
     status, answer = limited.post("/v1/responses", body)
     assert status == 200
+    patience = Patience("the response has ended")
     while answer["status"] == "in_progress":
+        patience.look()
         answer = json.loads(limited.raw("GET", f"/v1/responses/{answer['id']}")[2])
     assert answer["status"] == "failed" and "0.05 s" in answer["error"]["message"]
     settle(limited)

@@ -20,6 +20,8 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import ValidationError
 from tokenizers import Tokenizer
 
+from tests.waiting import until
+
 GREEDY = {"prompt": "one two", "max_tokens": 12, "temperature": 0}
 
 
@@ -220,11 +222,9 @@ def test_a_client_that_leaves_frees_its_request(server: Any, path: str, stream: 
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     before = server.metric("generation_tokens_total")
     connection.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n{data}".encode())
-    while server.metric("generation_tokens_total") <= before:
-        pass
+    until("there are tokens", lambda: server.metric("generation_tokens_total") > before)
     connection.close()
-    while server.metric("num_requests_running") > 0:
-        pass
+    until("its request has ended", lambda: server.metric("num_requests_running") == 0)
 
 
 SCHEMA = {

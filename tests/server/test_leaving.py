@@ -14,6 +14,8 @@ from dovetail.structured.check import GrammarCheck
 from dovetail.text.template import ChatTemplate
 from dovetail.text.tokenizer import Tokenizer
 
+from tests.waiting import until
+
 from .conftest import Running
 
 LONG = "word " * (LONG_CHARACTERS // 5 + 1)
@@ -55,14 +57,12 @@ def send(server: Running, path: str, body: bytes, *, length: int | None = None) 
 
 def gone(server: Running) -> None:
     """Until the server has noticed that all clients have left."""
-    while server._web.server_state.connections:
-        pass
+    until("all clients are gone", lambda: not server._web.server_state.connections)
 
 
 def idle(server: Running) -> None:
     """Until nobody works on a request any more."""
-    while server._web.server_state.tasks:
-        pass
+    until("nobody works on a request", lambda: not server._web.server_state.tasks)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_what_was_begun_for_a_client_that_left_is_given_up(
     owner, method, path, body = DOING[what]
     held = Held(monkeypatch, owner, method)
     connection = send(server, path, json.dumps(body).encode())
-    held.entered.wait()
+    until(f"the request has come to {method}", held.entered.is_set)
     connection.close()
     gone(server)
     held.go.set()
@@ -119,8 +119,7 @@ def test_a_body_that_never_ends_is_forgotten_with_its_client(
     server: Running, submitted: list[Any]
 ) -> None:
     connection = send(server, "/v1/completions", b'{"prompt": "x"', length=1000)
-    while not server._web.server_state.tasks:
-        pass
+    until("the request has begun", lambda: server._web.server_state.tasks)
     connection.close()
     gone(server)
     idle(server)

@@ -23,6 +23,8 @@ from dovetail.server.app import ENDPOINTS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.waiting import exit_status, until
+
 COMMAND = [sys.executable, "-m", "dovetail.cli.main", "serve", "--platform", "null", "--port", "0"]
 KEY, WRONG, ADMIN_KEY = "canary-key-alpha", "canary-key-beta", "canary-key-gamma"
 PROMPT = (
@@ -89,7 +91,7 @@ class Logged:
 
     def end(self) -> str:
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait()
+        exit_status(self.process)
         return self.written.read_text()
 
 
@@ -126,8 +128,10 @@ def test_logs_hold_no_prompt_no_key_and_no_line_of_a_client(logged: tuple[Logged
     statuses.add(server.ask("POST", "/v1/completions", BODIES[0], **{"x-request-id": "two words"}))
     (engine,) = server.engines()
     os.kill(engine, signal.SIGKILL)
-    while server.engines() in ([], [engine]) or server.ask("GET", "/health") != 200:
-        pass
+    until(
+        "another engine runs",
+        lambda: server.engines() not in ([], [engine]) and server.ask("GET", "/health") == 200,
+    )
     assert statuses >= {200, 400, 401, 404}
     text = server.end()
     assert "canary" not in text and KEY not in text and not CONTROL.search(text)

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import until
+
 from .conftest import Running, make_checkpoint
 
 WAVES = 4
@@ -65,8 +67,11 @@ def leave(server: Running) -> None:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
         assert b"200 OK" in connection.recv(100)
     state = server._web.server_state
-    while state.tasks or state.connections or server.metric("num_requests_running"):
-        pass
+    until(
+        "the server has noticed that the client left",
+        lambda: not (state.tasks or state.connections),
+    )
+    until("its request has ended", lambda: not server.metric("num_requests_running"))
 
 
 async def drop_cancelled_timers() -> None:

@@ -9,27 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from .test_serve import Server, last_error
+from tests.waiting import until
+
+from .serving import Server, last_error
 
 LISTENS = "0A"  # of proc_pid_net(5), where a socket's state stands
 ENDLESS = 900_000
 
 
 @pytest.fixture
-def server(long_model: Path) -> Iterator[Server]:
-    running = Server(long_model)
+def server(endless: Path) -> Iterator[Server]:
+    running = Server(endless)
     yield running
     running.process.kill()
     running.process.communicate()
-
-
-@pytest.fixture(scope="module")
-def long_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint with a context that no test fills."""
-    from .conftest import make_checkpoint
-
-    directory = tmp_path_factory.mktemp("processes") / "long"
-    return make_checkpoint(directory, context=1_000_000, template=None)
 
 
 def descriptors(pid: int) -> list[str]:
@@ -99,8 +92,7 @@ def test_a_killed_engine_leaves_nothing_behind(server: Server) -> None:
 def kinds_of_descriptors(server: Server) -> list[str]:
     """What a server has open while no client is connected, without the numbers that tell one socket from another."""
     pid = server.process.pid
-    while connections(server):
-        pass
+    until("no client is connected", lambda: not connections(server))
     return sorted(name.partition("[")[0] for name in descriptors(pid))
 
 
@@ -117,8 +109,7 @@ def kill(server: Server) -> None:
     os.kill(engine, signal.SIGKILL)
     last_error(stream)
     stream.close()
-    while server.status("/ready") != 200:
-        pass
+    until("another engine runs", lambda: server.status("/ready") == 200)
 
 
 @pytest.mark.defends(
@@ -134,6 +125,5 @@ def test_health_and_ready_tell_the_truth_while_another_engine_starts(server: Ser
     body = {"prompt": "x", "max_tokens": 1}
     assert [server.status("/health"), server.status("/ready")] == [503, 503]
     assert server.post("/v1/completions", body) == 503
-    while server.status("/ready") != 200:
-        pass
+    until("another engine runs", lambda: server.status("/ready") == 200)
     assert server.status("/health") == 200 and server.post("/v1/completions", body) == 200

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.waiting import in_time
 
 from .conftest import Running
 
@@ -24,15 +27,17 @@ def hasty(checkpoint: Path) -> Iterator[Running]:
 
 def answer_to(server: Any, data: bytes) -> bytes:
     """All that comes until the server closes the connection."""
+    got: list[bytes] = []
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        got = []
-        try:
-            connection.sendall(data)
-            while part := connection.recv(65536):
-                got.append(part)
-        except ConnectionError:  # closed while there was more to send
-            pass
-        return b"".join(got)
+
+        def exchange() -> None:
+            with contextlib.suppress(ConnectionError):  # closed while there was more to send
+                connection.sendall(data)
+                while part := connection.recv(65536):
+                    got.append(part)
+
+        in_time("the server has closed the connection", exchange)
+    return b"".join(got)
 
 
 @pytest.mark.defends(

@@ -15,6 +15,8 @@ from dovetail.server.openai.responses.writing import Writer
 from dovetail.text.parts import CallArguments, CallEnd, CallStart, Part, Reasoning, Text
 from dovetail.text.reply import Delta
 
+from tests.waiting import Patience
+
 from . import published
 
 PATH = "/v1/responses"
@@ -126,7 +128,9 @@ def test_responses_are_kept_listed_and_deleted(client: openai.OpenAI) -> None:
 def test_a_background_response_is_polled_and_cancelled(client: openai.OpenAI) -> None:
     made = ask(client, background=True)
     assert made.status == "in_progress" and made.output == []
+    patience = Patience("the response has ended")
     while made.status == "in_progress":
+        patience.look()
         made = client.responses.retrieve(made.id)
     assert made.status == "incomplete" and made.output_text == ask(client).output_text
     assert client.responses.cancel(made.id).status == "incomplete"

@@ -10,6 +10,8 @@ from typing import Any
 import openai
 import pytest
 
+from tests.waiting import until
+
 POSTS = ["/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"]
 GETS = ["/v1/models", "/v1/models/tiny", "/ready", "/version", "/metrics", "/nothing"]
 
@@ -170,15 +172,15 @@ def test_a_client_that_leaves_frees_its_request(long: Any, fields: dict[str, Any
     connection = begin(long, **fields)
     if fields.get("stream"):
         assert b"200 OK" in connection.recv(100)
-    while long.metric("generation_tokens_total") <= before:
-        pass
+    until("there are tokens", lambda: long.metric("generation_tokens_total") > before)
     connection.close()
-    while long.metric("num_requests_running") > 0:
-        pass
+    until("its request has ended", lambda: long.metric("num_requests_running") == 0)
     assert long.metric("generation_tokens_total") - before < 900_000
     assert long.metric("kv_cache_usage_perc") == 0
-    while long.metric("request_success_total", finished_reason="cancelled") < ended + 1:
-        pass
+    until(
+        "it counts as cancelled",
+        lambda: long.metric("request_success_total", finished_reason="cancelled") > ended,
+    )
 
 
 def test_a_stop_string_frees_its_request(long: Any) -> None:
@@ -186,8 +188,7 @@ def test_a_stop_string_frees_its_request(long: Any) -> None:
     text = long.post("/v1/completions", {**body, "max_tokens": 50})[1]["choices"][0]["text"]
     status, answer = long.post("/v1/completions", {**body, "stop": text[20:23]})
     assert status == 200 and answer["choices"][0]["finish_reason"] == "stop"
-    while long.metric("num_requests_running") > 0:
-        pass
+    until("its request has ended", lambda: long.metric("num_requests_running") == 0)
 
 
 def test_a_model_without_a_template_cannot_chat(long: Any) -> None:
@@ -221,6 +222,19 @@ def test_many_at_once_get_what_they_get_alone(server: Any) -> None:
     assert together == alone
 
 
+def test_tokens_count_from_when_a_request_is_let_in_until_it_ends(narrow: Any) -> None:
+    held = [begin(narrow, stream=True), begin(narrow, max_tokens=1000)]
+    try:
+        until("one runs and one waits", lambda: narrow.unfinished() == 2)
+        assert narrow.metric("num_requests_waiting") == 1
+        assert narrow.metric("num_queue_tokens") == 1 + 900_000 + 1 + 1000
+    finally:
+        for connection in held:
+            connection.close()
+    until("no request is left", lambda: narrow.unfinished() == 0)
+    assert narrow.metric("num_queue_tokens") == 0
+
+
 @pytest.mark.defends(
     "overload",
     "the queue is bounded in requests: who finds it full is answered 429 with a time to come back",
@@ -230,8 +244,7 @@ def test_a_full_queue_is_told_with_a_time_to_come_back(narrow: Any) -> None:
     held = [begin(narrow, stream=True), begin(narrow, stream=True)]
     try:
         assert b"200 OK" in held[0].recv(100)
-        while narrow.metric("num_requests_waiting") < 1:
-            pass
+        until("the other one waits", lambda: narrow.metric("num_requests_waiting") >= 1)
         for fields in ({}, {"stream": True}, {"n": 4}):
             body = json.dumps({"prompt": "x", **fields}).encode()
             named = {"content-type": "application/json"}
@@ -244,6 +257,5 @@ def test_a_full_queue_is_told_with_a_time_to_come_back(narrow: Any) -> None:
     finally:
         for connection in held:
             connection.close()
-    while narrow.metric("num_requests_running") + narrow.metric("num_requests_waiting") > 0:
-        pass
+    until("no request is left", lambda: narrow.unfinished() == 0)
     assert narrow.post("/v1/completions", {"prompt": "x", "max_tokens": 2})[0] == 200

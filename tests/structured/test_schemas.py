@@ -12,6 +12,8 @@ from dovetail import LLM, SamplingParams
 from dovetail.structured import Grammar
 from jsonschema import Draft202012Validator, FormatChecker
 
+from tests.waiting import Patience
+
 sys.path.insert(0, str(Path(__file__).parent))
 from schemas import Drawer
 
@@ -38,7 +40,9 @@ def submit(llm: LLM, grammars: dict[str, Grammar], **params) -> dict[str, tuple[
     for index, (name, grammar) in enumerate(grammars.items()):
         sampling = SamplingParams(grammar=grammar, max_tokens=400, seed=index, **params)
         llm.engine.submit(llm._ask.model.request(prompt, sampling, request_id=name))
+    patience = Patience("all requests have ended")
     while len(ended) < len(grammars):
+        patience.look()
         for output in llm.engine.step():
             texts[output.request_id] += output.tokens
             if output.finish is not None:

@@ -50,6 +50,7 @@ class EngineInfo:
 class EngineStats:
     """Counters since start (total_*) and gauges as of the last step.
 
+    queue_tokens               of requests that run or wait, prompts and what they may generate
     blocks_host, blocks_disk   kept in the tiers below the cache
     total_saved_blocks         that went there, and
     total_restored_blocks      came back
@@ -59,6 +60,7 @@ class EngineStats:
 
     running: int = 0
     waiting: int = 0
+    queue_tokens: int = 0
     blocks_used: int = 0
     blocks_cached: int = 0
     total_steps: int = 0

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 from dovetail.config import EngineConfig
 from dovetail.errors import EngineStopped, Overloaded
@@ -83,7 +84,7 @@ class ConnectedClient(ABC):
         """As of the last step; raises EngineStopped."""
         if self._streams.stopped is not None:
             raise self._streams.stopped
-        return self._stats
+        return replace(self._stats, queue_tokens=self._streams.num_tokens)
 
     def healthy(self) -> bool:
         """Whether the engine can take requests."""

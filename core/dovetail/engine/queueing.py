@@ -41,6 +41,11 @@ class Queue:
         self._ends: deque[float] = deque(maxlen=MOST_ENDS)
         self._busy_since = self._promised = -math.inf
 
+    @property
+    def tokens(self) -> int:
+        """Of all that have a place."""
+        return self._tokens
+
     def join(self, owner: str, tokens: int) -> None:
         """Take a place; raises Overloaded, which says when to come again."""
         why = self._full(tokens) or (self._unfair(owner, tokens) if owner else None)

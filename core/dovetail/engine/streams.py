@@ -112,6 +112,11 @@ class Streams:
         """Requests that have not ended."""
         return len(self._open)
 
+    @property
+    def num_tokens(self) -> int:
+        """That they may have, prompts included."""
+        return self._queue.tokens
+
     def closed(self) -> Overloaded | None:
         """What any new request is refused with now; None where that depends on the request."""
         return self._queue.closed()

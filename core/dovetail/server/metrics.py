@@ -163,6 +163,11 @@ class Metrics:
         yield self._gauge("num_requests_running", "Requests that run", stats.running)
         yield self._gauge("num_requests_waiting", "Requests that wait", stats.waiting)
         yield self._gauge(
+            "num_queue_tokens",
+            "Tokens of requests that run or wait, prompts and what they may generate",
+            stats.queue_tokens,
+        )
+        yield self._gauge(
             "kv_cache_usage_perc", "Cache blocks in use, 1 is all", stats.blocks_used / blocks
         )
         yield self._gauge(

@@ -20,6 +20,9 @@ MAX_AFFIX = 64
 MAX_WORD = 256
 MAX_CACHE = 1 << 20
 LARGE = ("vocab", "merges")
+WITHOUT_MERGES = ("Unigram", "WordLevel", "WordPiece")
+COMMENT = "#version"
+"""How a merge begins that is none, of those written as one string."""
 NOTHING = msgspec.json.encode(r"[^\s\S]").decode()
 NULL = msgspec.Raw(b"null")
 
@@ -100,7 +103,7 @@ def _small(raw: msgspec.Raw, name: str, most: int = MAX_FIELD_BYTES) -> Any:
 
 
 def _model(raw: msgspec.Raw) -> dict[str, Any]:
-    """The model's fields; its vocabulary and merges go on as they are, for the library reads nothing from them but entries."""
+    """The model's fields; its vocabulary and merges go on as they are, once it is seen that they belong together."""
     fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     model = {k: v if k in LARGE else _small(v, f"model.{k}") for k, v in fields.items()}
     for name in ("continuing_subword_prefix", "end_of_word_suffix", "unk_token"):
@@ -116,15 +119,30 @@ def _model(raw: msgspec.Raw) -> dict[str, Any]:
 
 
 def _check_merges(model: Mapping[str, Any]) -> None:
-    """What follows in a merge begins with the prefix of what follows, for the library cuts that off unseen."""
-    prefix = model.get("continuing_subword_prefix")
-    if not prefix or "merges" not in model or not isinstance(prefix, str):
+    """Every merge makes a token of the vocabulary: the library ends in a panic where one makes a longer text than any has."""
+    if "merges" not in model or model.get("type") in WITHOUT_MERGES:
         return
     merges = msgspec.json.decode(model["merges"], type=list[str | tuple[str, str]])
+    vocab = msgspec.json.decode(model.get("vocab", NULL), type=dict[str, int])
+    prefix = model.get("continuing_subword_prefix")
+    prefix = prefix if isinstance(prefix, str) else ""
     for number, merge in enumerate(merges):
-        right = merge.rpartition(" ")[2] if isinstance(merge, str) else merge[1]
-        if not right.startswith(prefix):
-            raise Wrong(
-                f"model.merges[{number}] has {right[:60]!r}, which must begin with {prefix!r} "
-                "(model.continuing_subword_prefix)"
-            )
+        pair = merge.split(" ") if isinstance(merge, str) else merge
+        if len(pair) != 2:
+            continue  # the library says so
+        left, right = pair
+        if right.startswith(prefix) and left + right[len(prefix) :] in vocab:
+            continue
+        if merge is pair or not left.startswith(COMMENT):
+            raise _wrong_merge(left, right, prefix, f"model.merges[{number}]")
+
+
+def _wrong_merge(left: str, right: str, prefix: str, where: str) -> Wrong:
+    """The library cuts the prefix off what follows, and does not look whether it is there."""
+    if not right.startswith(prefix):
+        return Wrong(
+            f"{where} has {right[:60]!r}, which must begin with {prefix!r} "
+            "(model.continuing_subword_prefix)"
+        )
+    made = left + right[len(prefix) :]
+    return Wrong(f"{where} makes {made[:60]!r}, which model.vocab does not have")
