@@ -150,9 +150,17 @@ class Results:
             kept = self._arrays.get(name)
             if kept is None or len(kept) < rows:
                 widths = (int(axis) for axis in value.shape[1:])
-                kept = self._arrays[name] = np.empty((rows, *widths), np.float32)
+                kept = self._arrays[name] = whole_lines((rows, *widths))
             taken[name] = kept[:rows]
         return taken
+
+
+def whole_lines(shape: tuple[int, ...]) -> F32:
+    """An array of nothing yet that begins where a line of the caches does, so that its lines can be written whole."""
+    line = 64
+    room = np.empty(int(np.prod(shape)) * 4 + line, np.uint8)
+    skipped = -room.ctypes.data % line
+    return room[skipped : skipped + int(np.prod(shape)) * 4].view(np.float32).reshape(shape)
 
 
 class NativeProgram(Program):

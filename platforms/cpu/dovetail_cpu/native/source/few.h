@@ -208,6 +208,20 @@ inline void dot_rows(const Matrix& w, const FourRows& four, const Packed& x, int
   for (int t = 0; t < T; ++t) out[t] = _mm_add_ps(out[t], _mm_maskz_loadu_ps(four.here, w.bias + four.row[0]));
 }
 
+// The largest of what a token has so far and four rows more.
+inline void keep_peak(const Product& p, __mmask8 here, __m128 sum, int64_t n, int64_t token) {
+  float& best = p.peak_values[token];
+  const __m128 known = _mm_set1_ps(best);
+  if ((here & (_mm_cmp_ps_mask(sum, known, _CMP_GT_OQ) | _mm_cmp_ps_mask(sum, sum, _CMP_UNORD_Q))) == 0) return;
+  alignas(16) float each[4];
+  _mm_store_ps(each, sum);
+  for (int i = 0; i < 4 && (here >> i & 1) != 0; ++i) {
+    if (!(each[i] > best || each[i] != each[i])) continue;
+    best = each[i];
+    p.peak_ids[token] = static_cast<int32_t>(n + i);
+  }
+}
+
 // T tokens from `token` on.
 template <int T>
 inline void some_tokens(const Product& p, int64_t n, int64_t end, int64_t token) {
@@ -221,6 +235,7 @@ inline void some_tokens(const Product& p, int64_t n, int64_t end, int64_t token)
     float* out = p.out.data + (token + t) * p.out.stride + n;
     if (p.add) sum[t] = _mm_add_ps(sum[t], _mm_maskz_loadu_ps(four.here, out));
     _mm_mask_storeu_ps(out, four.here, sum[t]);
+    if (p.peak_values != nullptr) keep_peak(p, four.here, sum[t], n, token + t);
   }
 }
 

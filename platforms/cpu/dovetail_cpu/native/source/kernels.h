@@ -65,6 +65,9 @@ struct Product {
   const Packed* x;
   Rows out;
   int32_t add, activation;
+  bool last;           // nothing of the step reads `out` again
+  float* peak_values;  // [T] the largest of the rows so far, NaN if one is, and the first row that has it; or null
+  int32_t* peak_ids;
 };
 
 // One layer's cache and the rows of a step. keys [B][K][S][D padded to 32] bf16,

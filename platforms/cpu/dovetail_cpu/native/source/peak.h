@@ -1,4 +1,5 @@
-// The largest number of a row and its place: what greedy sampling wants of logits, taken while they are in a cache.
+// The largest number of a row and its place: what greedy sampling wants of logits. A product keeps them as it writes (see keep_peaks);
+// here where something comes after it.
 
 #pragma once
 

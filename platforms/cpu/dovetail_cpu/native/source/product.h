@@ -134,6 +134,12 @@ inline void take_rows(const Matrix& w, int64_t row, int64_t rows, const Packed& 
   if (w.form == kInt4) take_scales(w, x.groups, reinterpret_cast<float*>(scratch + rows_bytes(w.inputs)), tile);
 }
 
+// Whether 16 rows as they lie spread over the sets of the first-level cache, each in whole lines.
+inline bool spread_rows(const Matrix& w) {
+  const int64_t bytes = w.inputs * (w.form == kBf16 ? 2 : 1);
+  return bytes % kStep == 0 && bytes / kStep % 16 != 0 && reinterpret_cast<uintptr_t>(w.data) % 64 == 0;
+}
+
 struct alignas(64) Sums {  // [tile of rows][block of tokens][row][token]
   float f[2][2][16][16];
   int32_t i[2][2][16][16];  // where one group is all there is, or of the group at hand
@@ -291,7 +297,28 @@ inline void finished(const RowTile& tile, const Packed& x, const Sums& sums, int
   for (int r = 0; r < 16; ++r) v[r] = _mm512_fmadd_ps(v[r], spread(tile.scale[r]), spread(tile.bias[r]));
 }
 
+// Whether whole lines of results go past the caches: nothing of this step reads them again, and they need not be fetched to be written.
+inline bool streamed(const Product& p, const float* out) {
+  return p.last && !p.add && p.out.stride % 16 == 0 && reinterpret_cast<uintptr_t>(out) % 64 == 0;
+}
+
+// The largest of what each token of a block has so far and 16 rows more.
+inline void keep_peaks(const F v[16], const RowTile& tile, const Product& p, int64_t block) {
+  float* values = p.peak_values + block * kLanes;
+  int32_t* ids = p.peak_ids + block * kLanes;
+  F best = load(values);
+  Z id = _mm512_loadu_si512(ids);
+  for (int r = 0; r < tile.rows; ++r) {
+    const __mmask16 more = _mm512_cmp_ps_mask(v[r], best, _CMP_GT_OQ) | _mm512_cmp_ps_mask(v[r], v[r], _CMP_UNORD_Q);
+    best = _mm512_mask_mov_ps(best, more, v[r]);
+    id = _mm512_mask_set1_epi32(id, more, static_cast<int32_t>(tile.row + r));
+  }
+  store(values, best);
+  _mm512_storeu_si512(ids, id);
+}
+
 inline void put(F v[16], const RowTile& tile, const Product& p, int64_t block) {
+  if (p.peak_values != nullptr) keep_peaks(v, tile, p, block);
   if (p.out.blocked) {
     float* to = p.out.data + (block * p.out.stride + tile.row) * kLanes;
     for (int64_t r = 0; r < tile.rows; ++r) store(to + r * kLanes, v[r]);
@@ -302,6 +329,10 @@ inline void put(F v[16], const RowTile& tile, const Product& p, int64_t block) {
   transpose(r);
   const int64_t tokens = least(kLanes, p.x->tokens - block * kLanes);
   float* out = p.out.data + block * kLanes * p.out.stride + tile.row;
+  if (tokens == kLanes && tile.rows == 16 && streamed(p, out)) {
+    for (int t = 0; t < 16; ++t) _mm512_stream_ps(out + t * p.out.stride, _mm512_castsi512_ps(r[t]));
+    return;
+  }
   if (tokens == kLanes && tile.rows == 16) {
     for (int t = 0; t < 16; ++t) {
       F value = _mm512_castsi512_ps(r[t]);
@@ -365,7 +396,7 @@ void product(const Product& p, int64_t first, int64_t last, int64_t token_block,
   const Geometry shape = geometry(x);
   Sums* sums = reinterpret_cast<Sums*>(scratch + round_up(2 * tile_bytes(x.inputs), 64));
   const int64_t rows = p.second != nullptr ? 16 : 32;
-  const bool copy = token_blocks >= (x.form == kBf16 ? 8 : 4);
+  const bool copy = token_blocks >= (x.form == kBf16 ? 8 : 4) && !spread_rows(*p.weight);
   token_block *= x.terms;  // high and low terms are blocks of their own until they are put away together
   token_blocks *= x.terms;
   for (int64_t n = first; n < last; n += rows) {
@@ -386,6 +417,7 @@ void product(const Product& p, int64_t first, int64_t last, int64_t token_block,
       finish(p, tile, tiles, 1, last_block, sums[0]);
     }
   }
+  if (p.last) _mm_sfence();
 }
 
 }  // namespace

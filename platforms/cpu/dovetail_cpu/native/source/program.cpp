@@ -242,6 +242,7 @@ void Program::product(const Step& s) {
     products[parts] = {weight, second, &x, rows(s.out[parts]), static_cast<int32_t>(s.number[0]), static_cast<int32_t>(s.number[2])};
     starts[parts + 1] = starts[parts] + (weight->outputs + rows_each - 1) / rows_each;
     products[parts].out.blocked = s.number[3] != 0 && !x.rows;
+    products[parts].last = &s == &steps_.back();
     ++parts;
   }
   const int64_t blocks = (x.tokens + kLanes - 1) / kLanes;
@@ -251,8 +252,8 @@ void Program::product(const Step& s) {
   const int64_t at_once = x.rows ? blocks : round_up((blocks + chunks - 1) / chunks, 2);
   const bool peaks = in_.peaked >= 0 && parts == 1 && x.tokens == in_.num_outputs && values_[static_cast<size_t>(s.out[0])].slot == -1 - in_.peaked;
   if (peaks) {
-    peak_values_.resize(static_cast<size_t>(tasks * x.tokens));
-    peak_ids_.resize(static_cast<size_t>(tasks * x.tokens));
+    peak_values_.assign(static_cast<size_t>(tasks * round_up(x.tokens, kLanes)), -INFINITY);
+    peak_ids_.assign(peak_values_.size(), 0);
   }
   auto some = [&](int64_t index, int thread) {
     const int64_t chunk = index / tasks, task = index % tasks;
@@ -261,20 +262,17 @@ void Program::product(const Step& s) {
     const int64_t first = (task - starts[part]) * rows_each;
     const int64_t last = std::min(first + rows_each, products[part].weight->outputs);
     const int64_t token_block = chunk * at_once;
-    kernels_.product(products[part], first, last, token_block, std::min(at_once, blocks - token_block), scratch(thread));
-    if (peaks) peaks_of(products[part], task, first, last, token_block * kLanes, std::min((token_block + at_once) * kLanes, x.tokens));
+    Product mine = products[part];
+    if (peaks) {
+      const int64_t at = task * round_up(x.tokens, kLanes);
+      mine.peak_values = &peak_values_[static_cast<size_t>(at)];
+      mine.peak_ids = &peak_ids_[static_cast<size_t>(at)];
+      std::fill_n(mine.peak_ids + token_block * kLanes, std::min(at_once, blocks - token_block) * kLanes, static_cast<int32_t>(first));
+    }
+    kernels_.product(mine, first, last, token_block, std::min(at_once, blocks - token_block), scratch(thread));
   };
   pool_.each(tasks * chunks, some);
   if (peaks) gather_peaks(tasks);
-}
-
-// Of what a task has just written: columns first to last of rows `from` to `to`.
-void Program::peaks_of(const Product& product, int64_t task, int64_t first, int64_t last, int64_t from, int64_t to) {
-  for (int64_t t = from; t < to; ++t) {
-    const size_t place = static_cast<size_t>(task * in_.num_outputs + t);
-    const float* row = product.out.data + t * product.out.stride + first;
-    kernels_.peak(row, last - first, static_cast<int32_t>(first), &peak_values_[place], &peak_ids_[place]);
-  }
 }
 
 // The parts of a row are in the order of their columns: the first of several that are equal stays.
@@ -282,7 +280,7 @@ void Program::gather_peaks(int64_t tasks) {
   for (int64_t t = 0; t < in_.num_outputs; ++t) {
     size_t best = static_cast<size_t>(t);
     for (int64_t task = 1; task < tasks && !std::isnan(peak_values_[best]); ++task) {
-      const size_t place = static_cast<size_t>(task * in_.num_outputs + t);
+      const size_t place = static_cast<size_t>(task * round_up(in_.num_outputs, kLanes) + t);
       if (!(peak_values_[place] <= peak_values_[best])) best = place;
     }
     in_.peak_values[t] = peak_values_[best];

@@ -92,7 +92,6 @@ class Program {
   void elementwise(const Step& s);
   void activate(const Step& s);
   void take_rows(const Step& s);
-  void peaks_of(const Product& product, int64_t task, int64_t first, int64_t last, int64_t from, int64_t to);
   void gather_peaks(int64_t tasks);
   void find_peaks();
 
@@ -117,7 +116,7 @@ class Program {
   std::vector<Memory> slots_, packed_, scratch_;
   int64_t resident_;
   std::vector<int64_t> pieces_, tiles_;  // of rows, summed up
-  std::vector<float> peak_values_;  // [parts of a row][N]
+  std::vector<float> peak_values_;  // [parts of a row][N rounded up to 16]
   std::vector<int32_t> peak_ids_;
   bool peaked_ = false;
 

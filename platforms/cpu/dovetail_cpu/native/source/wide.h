@@ -105,11 +105,6 @@ inline bool many(const Product& p, int64_t token_blocks) {
   return whole(*p.x) && token_blocks * p.x->terms >= 4 && (p.second == nullptr || p.out.blocked);
 }
 
-// Whether 16 rows as they lie spread over the sets of the first-level cache.
-inline bool spread_rows(const Matrix& w) {
-  return w.inputs % kStep == 0 && w.inputs / kStep % 16 != 0 && reinterpret_cast<uintptr_t>(w.data) % 64 == 0;
-}
-
 // The two tiles of a round; of a single one the second is the same again, and is not put away. Returns how many.
 inline int take_pair(const Product& p, int64_t n, int64_t last, const Geometry& shape, bool copy, uint8_t* scratch, RowTile* tile) {
   const Matrix& w = *p.weight;
@@ -158,6 +153,7 @@ void wide(const Product& p, int64_t first, int64_t last, int64_t token_block, in
     }
   }
   put_items<E>(rest, rest.end);
+  if (p.last) _mm_sfence();
 }
 
 #endif
