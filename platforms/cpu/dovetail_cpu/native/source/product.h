@@ -4,146 +4,9 @@
 #pragma once
 
 #include "few.h"
-#include "tiles.h"
+#include "put.h"
 
 namespace {
-
-// 16 rows of a matrix in the form tiles take them.
-struct RowTile {
-  const Matrix* weight;
-  int64_t row, rows;     // first row, rows that exist
-  const uint8_t* data;   // i8 or bf16
-  int64_t stride;        // bytes between rows
-  int64_t ahead;         // bytes to the rows of the round after, where these lie in memory and nothing else would fetch them
-  const int32_t* start;           // [groups][16] of i8: what sums begin with, as the tokens' numbers are 128 too many; else zeros
-  const float *group_scale, *group_offset;  // [groups][16] of int4: the rows' scales, and these times their zeros
-  alignas(64) float scale[16], bias[16];    // of the rows; 1 and 0 where there is none
-};
-
-alignas(64) const int32_t kZeros[16] = {};
-
-struct Geometry {
-  int64_t groups, steps, b_step;  // scale groups, tiles in each, bytes of x in each
-  int rows;                       // rows of 64 bytes of x that belong to a tile
-};
-
-inline Geometry geometry(const Packed& x) {
-  const bool half = x.form == kInt4 && x.weight_group == 32;
-  const int64_t bytes = x.padded * (x.form == kBf16 ? 2 : 1);
-  if (half) return {x.groups, 1, kTile / 2, 8};
-  if (x.form == kBf16) return {1, bytes / kStep, kTile, 16};
-  return {x.groups, least(x.group, x.padded) / kStep, kTile, 16};
-}
-
-// Steps of a group: the last one may be short.
-inline int64_t steps_of(const Geometry& shape, const Packed& x, int64_t g) {
-  if (shape.rows == 8) return 1;
-  const int64_t all = x.padded * (x.form == kBf16 ? 2 : 1) / kStep;
-  return least(shape.steps, all - g * shape.steps);
-}
-
-// 16 rows of u4 to bytes: less their zeros where tiles take signed numbers on both sides, else as they are (see `scaled`).
-inline void unpack_int4(const Matrix& w, int64_t row, int64_t rows, int64_t ahead, uint8_t* to, int64_t stride) {
-  const int64_t groups = w.inputs / w.group, half = w.group / 2;
-  const __m256i low = _mm256_set1_epi8(15);
-  for (int64_t r = 0; r < 16; ++r) {
-    uint8_t* out = to + r * stride;
-    if (r >= rows) {
-      std::memset(out, 0, static_cast<size_t>(stride));
-      continue;
-    }
-    const uint8_t* in = w.data + (row + r) * (w.inputs / 2);
-    for (int64_t k = 0; k < w.inputs / 2; k += 64) _mm_prefetch(reinterpret_cast<const char*>(in + ahead + k), _MM_HINT_T1);
-#ifdef DOVETAIL_AMX
-    const uint8_t* zero = w.zero + (row + r) * groups;
-#endif
-    for (int64_t g = 0; g < groups; ++g, in += half) {
-#ifdef DOVETAIL_AMX
-      const Z z = _mm512_set1_epi8(static_cast<char>(zero[g]));
-#else
-      const Z z = _mm512_setzero_si512();
-#endif
-      if (w.group == 32) {  // 32 numbers and 32 zeros
-        const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in));
-        const __m128i a = _mm_and_si128(v, _mm_set1_epi8(15));
-        const __m128i b = _mm_and_si128(_mm_srli_epi16(v, 4), _mm_set1_epi8(15));
-        const __m256i both = _mm256_sub_epi8(_mm256_set_m128i(b, a), _mm512_castsi512_si256(z));
-        _mm512_storeu_si512(out + g * 64, _mm512_zextsi256_si512(both));
-        continue;
-      }
-      for (int64_t k = 0; k < half; k += 32) {
-        const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + k));
-        const __m256i a = _mm256_and_si256(v, low), b = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
-        const Z both = _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
-        _mm512_storeu_si512(out + g * w.group + 2 * k, _mm512_sub_epi8(both, z));
-      }
-    }
-  }
-}
-
-// Bytes of 16 rows in scratch, padded, and of their groups' scales and offsets after them.
-inline int64_t rows_bytes(int64_t inputs) { return (round_up(most(inputs * 2, 1), 64) + 64) * 16; }
-inline int64_t tile_bytes(int64_t inputs) { return rows_bytes(inputs) + (inputs / 32 + 1) * 2 * kLanes * 4 + 64; }
-
-// Scales of int4, which lie row by row, side by side for 16 rows.
-inline void take_scales(const Matrix& w, int64_t groups, float* to, RowTile& tile) {
-  float* offset = to + groups * kLanes;
-  tile.group_scale = to;
-  tile.group_offset = offset;
-  for (int64_t r = 0; r < kLanes; ++r) {
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t at = (tile.row + r) * groups + g;
-      const float scale = r < tile.rows ? w.scale[at] : 0.0f;
-      to[g * kLanes + r] = scale;
-      offset[g * kLanes + r] = r < tile.rows ? scale * static_cast<float>(w.zero[at]) : 0.0f;
-    }
-  }
-}
-
-// `scratch` holds 16 rows; `rows` are those of a round. Rows that many tokens follow are copied there: their lines then neither share
-// a cache set, as rows a power of two apart do, nor lie across two lines.
-inline void take_rows(const Matrix& w, int64_t row, int64_t rows, const Packed& x, const Geometry& shape, bool copy, uint8_t* scratch,
-                      RowTile& tile) {
-  const int64_t used = w.inputs * (w.form == kBf16 ? 2 : 1), padded = x.padded * (x.form == kBf16 ? 2 : 1);
-  tile.weight = &w;
-  tile.row = row;
-  tile.rows = least(16, w.outputs - row);
-  tile.data = w.data + row * used;
-  tile.stride = used;
-  tile.ahead = used * rows;
-  if (w.form == kInt4) {
-    tile.stride = shape.rows == 8 ? shape.groups * 64 : padded;
-    unpack_int4(w, row, tile.rows, rows * (w.inputs / 2), scratch, tile.stride);
-    tile.data = scratch;
-    tile.ahead = 0;
-  } else if (copy || tile.rows < 16 || padded != used) {
-    tile.stride = padded + 64;
-    for (int64_t r = 0; r < 16; ++r) {
-      const int64_t length = r < tile.rows ? used : 0;
-      std::memcpy(scratch + r * tile.stride, tile.data + r * used, static_cast<size_t>(length));
-      std::memset(scratch + r * tile.stride + length, 0, static_cast<size_t>(padded - length));
-    }
-    tile.data = scratch;
-    tile.ahead = 0;
-  }
-  for (int r = 0; r < 16; ++r) {
-    tile.scale[r] = w.form == kInt8 && r < tile.rows ? w.scale[row + r] : 1.0f;
-    tile.bias[r] = w.bias != nullptr && r < tile.rows ? w.bias[row + r] : 0.0f;
-  }
-  tile.start = w.form == kInt8 && w.sums != nullptr ? w.sums + row * x.groups : kZeros;
-  if (w.form == kInt4) take_scales(w, x.groups, reinterpret_cast<float*>(scratch + rows_bytes(w.inputs)), tile);
-}
-
-// Whether 16 rows as they lie spread over the sets of the first-level cache, each in whole lines.
-inline bool spread_rows(const Matrix& w) {
-  const int64_t bytes = w.inputs * (w.form == kBf16 ? 2 : 1);
-  return bytes % kStep == 0 && bytes / kStep % 16 != 0 && reinterpret_cast<uintptr_t>(w.data) % 64 == 0;
-}
-
-struct alignas(64) Sums {  // [tile of rows][block of tokens][row][token]
-  float f[2][2][16][16];
-  int32_t i[2][2][16][16];  // where one group is all there is, or of the group at hand
-};
 
 #ifdef DOVETAIL_AMX
 // Integer sums of one group into f32: times the tokens' scale and, for int4, the rows'. low: of the second term, or null.
@@ -159,9 +22,6 @@ inline void scaled(const int32_t* c, const int32_t* low, const RowTile& tile, co
 }
 #endif
 
-// Whether the integer sums are left as they are, to be scaled when they are put away: one scale per token.
-inline bool whole(const Packed& x) { return x.form == kInt8 && x.groups == 1; }
-
 #ifndef DOVETAIL_AMX
 inline Streams streams_of(const RowTile& tile, const Packed& x, const Geometry& shape, int64_t block, int64_t from, int64_t to) {
   const int64_t bytes = x.padded * (x.form == kBf16 ? 2 : 1) * kLanes;
@@ -170,7 +30,7 @@ inline Streams streams_of(const RowTile& tile, const Packed& x, const Geometry& 
 }
 #endif
 
-// Steps from to `to` of the products of NT tiles of rows and MT blocks of tokens, onto `sums` (integers, or f32 for bf16).
+// Steps `from` to `to` of the products of NT tiles of rows and MT blocks of tokens, onto `sums` (integers, or f32 for bf16).
 // Loads and products take turns: four loads in a row keep the tile unit waiting.
 template <int NT, int MT>
 inline void steps(const RowTile* tile, const Packed& x, const Geometry& shape, int64_t block, int64_t from, int64_t to, bool add,
@@ -278,96 +138,6 @@ inline void multiply(const RowTile* tile, const Packed& x, const Geometry& shape
   for (int64_t from = 0; from < all; from += piece)
     for (int64_t j = 0; j < blocks; j += MT)
       steps<NT, MT>(tile, x, shape, block + j, from, least(from + piece, all), from > 0, sums[j / MT]);
-}
-
-// Sums of 16 rows and tokens as they are meant: scales and bias applied; of two terms both.
-inline void finished(const RowTile& tile, const Packed& x, const Sums& sums, int i, int j, int64_t block, F v[16]) {
-  if (whole(x)) {
-    const F s = load(x.scale + (block + j) * kLanes);
-    for (int r = 0; r < 16; ++r)
-      v[r] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums.i[i][j][r])), s);
-    if (x.terms == 2) {
-      const F low = load(x.scale + (block + j + 1) * kLanes);
-      for (int r = 0; r < 16; ++r)
-        v[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums.i[i][j + 1][r])), low, v[r]);
-    }
-  } else {
-    for (int r = 0; r < 16; ++r) v[r] = load(sums.f[i][j][r]);
-  }
-  for (int r = 0; r < 16; ++r) v[r] = _mm512_fmadd_ps(v[r], spread(tile.scale[r]), spread(tile.bias[r]));
-}
-
-// Whether whole lines of results go past the caches: nothing of this step reads them again, and they need not be fetched to be written.
-inline bool streamed(const Product& p, const float* out) {
-  return p.last && !p.add && p.out.stride % 16 == 0 && reinterpret_cast<uintptr_t>(out) % 64 == 0;
-}
-
-// The largest of what each token of a block has so far and 16 rows more.
-inline void keep_peaks(const F v[16], const RowTile& tile, const Product& p, int64_t block) {
-  float* values = p.peak_values + block * kLanes;
-  int32_t* ids = p.peak_ids + block * kLanes;
-  F best = load(values);
-  Z id = _mm512_loadu_si512(ids);
-  for (int r = 0; r < tile.rows; ++r) {
-    const __mmask16 more = _mm512_cmp_ps_mask(v[r], best, _CMP_GT_OQ) | _mm512_cmp_ps_mask(v[r], v[r], _CMP_UNORD_Q);
-    best = _mm512_mask_mov_ps(best, more, v[r]);
-    id = _mm512_mask_set1_epi32(id, more, static_cast<int32_t>(tile.row + r));
-  }
-  store(values, best);
-  _mm512_storeu_si512(ids, id);
-}
-
-inline void put(F v[16], const RowTile& tile, const Product& p, int64_t block) {
-  if (p.peak_values != nullptr) keep_peaks(v, tile, p, block);
-  if (p.out.blocked) {
-    float* to = p.out.data + (block * p.out.stride + tile.row) * kLanes;
-    for (int64_t r = 0; r < tile.rows; ++r) store(to + r * kLanes, v[r]);
-    return;
-  }
-  Z r[16];
-  for (int i = 0; i < 16; ++i) r[i] = _mm512_castps_si512(v[i]);
-  transpose(r);
-  const int64_t tokens = least(kLanes, p.x->tokens - block * kLanes);
-  float* out = p.out.data + block * kLanes * p.out.stride + tile.row;
-  if (tokens == kLanes && tile.rows == 16 && streamed(p, out)) {
-    for (int t = 0; t < 16; ++t) _mm512_stream_ps(out + t * p.out.stride, _mm512_castsi512_ps(r[t]));
-    return;
-  }
-  if (tokens == kLanes && tile.rows == 16) {
-    for (int t = 0; t < 16; ++t) {
-      F value = _mm512_castsi512_ps(r[t]);
-      if (p.add) value = _mm512_add_ps(value, load(out + t * p.out.stride));
-      store(out + t * p.out.stride, value);
-    }
-    return;
-  }
-  const __mmask16 valid = first(tile.rows);
-  for (int64_t t = 0; t < tokens; ++t, out += p.out.stride) {
-    F value = _mm512_castsi512_ps(r[t]);
-    if (p.add) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(valid, out));
-    _mm512_mask_storeu_ps(out, valid, value);
-  }
-}
-
-inline void finish(const Product& p, const RowTile* tile, int tiles, int blocks, int64_t block, const Sums& sums) {
-  const int terms = static_cast<int>(p.x->terms);
-  for (int j = 0; j < blocks; j += terms) {
-    F v[16];
-    finished(tile[0], *p.x, sums, 0, j, block, v);
-    if (p.second != nullptr) {
-      F up[16];
-      finished(tile[1], *p.x, sums, 1, j, block, up);
-      if (p.activation == kSilu) {
-        for (int r = 0; r < 16; ++r) v[r] = _mm512_mul_ps(_mm512_mul_ps(v[r], sigmoid(v[r])), up[r]);
-      } else {
-        for (int r = 0; r < 16; ++r) v[r] = _mm512_mul_ps(activate(v[r], p.activation), up[r]);
-      }
-    }
-    put(v, tile[0], p, (block + j) / terms);
-    if (p.second != nullptr || tiles == 1) continue;
-    finished(tile[1], *p.x, sums, 1, j, block, v);
-    put(v, tile[1], p, (block + j) / terms);
-  }
 }
 
 }  // namespace
