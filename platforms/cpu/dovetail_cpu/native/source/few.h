@@ -41,7 +41,7 @@ inline FourRows four_rows(const Matrix& w, int64_t row) {
   return four;
 }
 
-// Of some tokens: numbers [tokens * terms][I padded]; scales and sums of int8, one or one per group of each line.
+// Of some tokens: numbers [tokens * terms][I padded]; scales, one or one per group of each line; sums, of int8 one of each line.
 struct Lines {
   const uint8_t* numbers;
   const float *scale, *sums;
@@ -101,7 +101,8 @@ __attribute__((noinline)) void dot_int8_groups(const Matrix& w, const FourRows& 
       clear(sum);
       for (const int64_t end = least(k + x.group, w.inputs); k < end; k += 64) {
         fetch_ahead(a + k);
-        add_row(sum, _mm512_xor_si512(_mm512_maskz_loadu_epi8(first_bytes(end - k), a + k), flip), numbers + k, x.padded);
+        const Z row = end - k >= 64 ? _mm512_loadu_si512(a + k) : _mm512_maskz_loadu_epi8(first_bytes(end - k), a + k);
+        add_row(sum, _mm512_xor_si512(row, flip), numbers + k, x.padded);
       }
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) total[v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[v]), spread(lines.scale[v * groups + g]), total[v]);
@@ -109,11 +110,7 @@ __attribute__((noinline)) void dot_int8_groups(const Matrix& w, const FourRows& 
     for (int v = 0; v < V; ++v) totals_of[v][r] = total[v];
   }
   const __m128 scale = _mm_maskz_loadu_ps(four.here, w.scale + four.row[0]);
-  for (int v = 0; v < V; ++v) {
-    F excess = _mm512_setzero_ps();
-    for (int64_t g = 0; g < groups; g += 16) excess = _mm512_add_ps(excess, _mm512_maskz_loadu_ps(first(groups - g), lines.sums + v * groups + g));
-    out[v] = _mm_mul_ps(_mm_sub_ps(totals(totals_of[v]), _mm_set1_ps(128.0f * _mm512_reduce_add_ps(excess))), scale);
-  }
+  for (int v = 0; v < V; ++v) out[v] = _mm_mul_ps(_mm_sub_ps(totals(totals_of[v]), _mm_set1_ps(128.0f * lines.sums[v])), scale);
 }
 
 // u4 in groups of G against T tokens; the numbers are unsigned, their zeros are taken off by the sums of x. Of two terms the sums
@@ -194,7 +191,8 @@ inline void dot_two_terms(const Matrix& w, const FourRows& four, const Packed& x
 template <int T>
 inline void dot_rows(const Matrix& w, const FourRows& four, const Packed& x, int64_t token, __m128* out) {
   const int64_t bytes = x.form == kBf16 ? 4 : x.terms, scales = x.form == kInt8 ? x.terms * x.groups : x.groups;
-  const Lines lines{x.data + token * bytes * x.padded, x.scale + token * scales, x.sums + token * scales};
+  const int64_t sums = x.form == kInt8 ? x.terms : x.groups;
+  const Lines lines{x.data + token * bytes * x.padded, x.scale + token * scales, x.sums + token * sums};
   if (x.form == kBf16) {
     dot_dense<T>(w, four, x, lines, out);
   } else if (x.terms == 2) {

@@ -32,7 +32,7 @@ struct Matrix {
 // Activations quantised (int8, int4) or rounded (bf16) and ordered for one form of matrix.
 //   blocks of 16 tokens: [I / 4][16][4] i8 or [I / 2][16][2] bf16, tokens past the end are zero
 //   rows (few tokens):   [T][I padded] i8, or f32 with even inputs before odd ones in runs of 32
-//   scales f32 [T / 16][groups][16]; for rows [T][groups], with sums [T][groups] beside them
+//   scales f32 [T / 16][groups][16]; for rows [T][groups], with sums beside them, [T][groups] for int4 and one per line for int8
 // Two terms: a number is 256 high + low, about 16 bits; each block, or row, is there twice, high and then low. For int8
 // with scales of their own and one group; for int4 with a scale for both, as if they were one block. A product reads each
 // weight once for both.

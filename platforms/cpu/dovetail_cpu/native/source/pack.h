@@ -48,8 +48,9 @@ inline Scan scanned(const float* x, int64_t begin, int64_t end) {
   return {_mm512_reduce_max_ps(largest), _mm512_reduce_add_ps(invalid)};
 }
 
-// One token to i8: bytes [padded], scales and sums of scale * number (or null) per group, every `step`th.
-inline void quantise_row(const float* x, const Packed& to, uint8_t* bytes, float* scale, float* sums, int64_t step) {
+// One token to i8: bytes [padded], scales and sums of scale * number (or null) per group, every `step`th; sums of all groups together
+// if so wished.
+inline void quantise_row(const float* x, const Packed& to, uint8_t* bytes, float* scale, float* sums, int64_t step, bool together = false) {
   const int64_t run = to.weight_group == 32 ? 32 : 64;
   for (int64_t g = 0; g < to.groups; ++g) {
     const int64_t begin = g * to.group, end = least(begin + to.group, to.inputs);
@@ -64,7 +65,10 @@ inline void quantise_row(const float* x, const Packed& to, uint8_t* bytes, float
       if (to.form == kInt4) q = evens_first(q, run);
       _mm512_mask_storeu_epi8(bytes + k, first_bytes(stop - k), q);
     }
-    if (sums != nullptr) sums[g * step] = scale[g * step] * static_cast<float>(_mm512_reduce_add_epi32(sum));
+    if (sums == nullptr) continue;
+    const float weighted = scale[g * step] * static_cast<float>(_mm512_reduce_add_epi32(sum));
+    if (!together) sums[g * step] = weighted;
+    else sums[0] = g == 0 ? weighted : sums[0] + weighted;
   }
 }
 
@@ -155,7 +159,9 @@ inline void pack_row(const Rows& x, const Norm& norm, Packed& to, int64_t t, flo
     float *scale = to.scale + 2 * t, *sum = to.sums + 2 * t;
     split_terms(values, to, {bytes, scale, sum}, {bytes + to.padded, scale + 1, sum + 1});
   } else {
-    quantise_row(values, to, to.data + t * to.padded, to.scale + t * to.groups, to.sums + t * to.groups, 1);
+    const bool together = to.form == kInt8;  // what is taken off for unsigned weights has no groups
+    float* sums = to.sums + t * (together ? 1 : to.groups);
+    quantise_row(values, to, to.data + t * to.padded, to.scale + t * to.groups, sums, 1, together);
   }
 }
 
