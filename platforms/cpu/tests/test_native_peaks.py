@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from dovetail.platform import Batch, LateEdits, SamplingColumns
 from dovetail_cpu.native.bindings import FORM, Matrix, PackedSpec
+from dovetail_cpu.native.model import whole_lines
 from dovetail_cpu.native.steps import Made, Place, Steps
 from dovetail_sdk.sampling import HostSampler, Peaks
 from ml_dtypes import bfloat16
@@ -24,7 +25,8 @@ def table(steps, numbers):
 def run(steps, kernels, rows, width):
     """One step of which every token's output is wanted: the result and its peaks."""
     engine = kernel_sets.engine(kernels, steps)
-    result, peaks = np.full((rows, width), np.nan, np.float32), Peaks.of(rows)
+    result, peaks = whole_lines((rows, width)), Peaks.of(rows)
+    result[:] = np.nan
     each = np.arange(rows, dtype=np.int32)
     batch = Batch(
         tokens=each,
@@ -44,7 +46,7 @@ def run(steps, kernels, rows, width):
 
 @pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("rows", [1, 5, 40])
-@pytest.mark.parametrize("width", [1, 37, 1500])
+@pytest.mark.parametrize("width", [1, 37, 1500, 1536])
 def test_peaks_of_a_product_are_the_first_of_the_largest(kernels, rows, width):
     """Small whole numbers: every sum is exact, and most maxima are met more than once."""
     rng = np.random.default_rng(rows + width)
