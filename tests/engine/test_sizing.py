@@ -56,8 +56,8 @@ def test_context_that_was_asked_for_is_never_cut():
 @pytest.mark.parametrize(
     ("settings", "host", "block_bytes", "most_cached"),
     [
-        ({}, True, 1 << 20, 512),
-        ({}, True, 1 << 24, 64),  # one sequence needs more than 512 MiB
+        ({}, True, 1 << 20, 384),
+        ({}, True, 1 << 24, 64),  # one sequence needs more than 384 MiB
         ({"kv_cache_memory": 1 << 32}, True, 1 << 20, None),
         ({}, False, 1 << 20, None),
     ],

@@ -15,7 +15,7 @@ DEFAULT_BLOCK = 16
 HOST_SEQS, DEVICE_SEQS = 128, 256
 HOST_STEP_TOKENS, DEVICE_STEP_TOKENS = 1536, 2048
 HOST_CACHE_SHARE, DEVICE_CACHE_SHARE = 0.5, 0.92
-HOST_IDLE_BYTES = 512 << 20
+HOST_IDLE_BYTES = 384 << 20
 """What prefixes that nobody uses may keep of memory that other programs need too, if one sequence needs no more."""
 
 
