@@ -26,6 +26,7 @@ class Variant:
     matrix        whether the matrix unit is used
     emulated      the matrix unit is played by shuffles, on a device that has sub-groups and no unit
     units         compute units, which a short step should keep busy
+    stretch       tokens of context below which cutting it costs more than it gains
     """
 
     lane: bool
@@ -34,6 +35,7 @@ class Variant:
     subgroup: int
     matrix: bool
     units: int
+    stretch: int = 256
     emulated: bool = False
 
 

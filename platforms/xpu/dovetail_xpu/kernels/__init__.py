@@ -41,6 +41,7 @@ def kernels(backend: OpenclBackend, variant: Variant) -> dict[str, Kernel]:
         "kv_write": Kernel("opencl kv_write", attention.kv_write),
         "attention": Kernel("opencl attention", attention.attention, supports=narrow),
         "attention_write": Kernel("opencl attention", attention.attention_write, supports=narrow),
+        "sink_attention": Kernel("opencl attention", attention.sink_attention, supports=narrow),
         "whole_attention": Kernel("opencl attention", attention.whole_attention, supports=narrow),
         "activation": Kernel("opencl activation", point.activation),
         "gated_activation": Kernel("opencl gated_activation", point.gated_activation),

@@ -11,8 +11,10 @@
 //                                part (-1: the whole context), first token of the row (WHOLE)
 // y        [T, H, Dv]     VALUE
 // parts    [p, H, Dv + 2] f32    sums, largest score and mass of each stretch; a part is one token's
+// sinks    [H]            f32    SINKS: one more score of each head, which takes its weight without a value
 //
-// Query i sees key j iff i - back <= j <= i + ahead. Sources: Dao 2023, algorithm 1; Dao et al. 2023 (stretches).
+// Query i sees key j iff i - back <= j <= i + ahead. Sources: Dao 2023, algorithm 1; Dao et al. 2023 (stretches);
+// Xiao et al. 2023, section 3 (sinks).
 //
 // VEC is how many numbers an item takes at once: 16 where items are threads of a CPU, 4 where they are lanes of a GPU.
 
@@ -103,7 +105,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention(
     int k_step, __global const TYPE(KV) * values, int v_at, int v_step, __global const int *table,
     int width, __global const int *tiles, __global TYPE(VALUE) * y, __global float *parts, int H,
     int K, int D, int Dv, int S, int heads, float scale, float cap, int back, int ahead,
-    __local float *queries, __local float *sums, __local float *scores) {
+    __global const float *sinks, __local float *queries, __local float *sums,
+    __local float *scores) {
   __global const int *tile = tiles + 8 * get_group_id(0);
   int row = tile[0], first = tile[1], count = tile[2], position = tile[3];
   int start = tile[4], end = tile[5], part = tile[6], base = tile[7];
@@ -133,6 +136,12 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention(
     at[i] = position + i / mine;
     top[i] = -INFINITY;
     mass[i] = 0.0f;
+#ifdef SINKS
+    if (part < 0 && i < lines) {
+      top[i] = sinks[head + i % mine];
+      mass[i] = 1.0f;
+    }
+#endif
   }
 
   for (int from = start; from < end; from += STRETCH) {
@@ -249,11 +258,16 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void attention(
 // Puts the stretches of a token together. joins [n, 4]: token, its first part, parts, distance between
 // them. One group per token and head.
 __kernel void attention_join(__global const float *parts, __global const int *joins,
-                             __global TYPE(VALUE) * y, int H, int Dv) {
+                             __global TYPE(VALUE) * y, int H, int Dv,
+                             __global const float *sinks) {
   __global const int *join = joins + 4 * get_group_id(0);
   int token = join[0], first = join[1], count = join[2], stride = join[3];
   int h = get_group_id(1);
+#ifdef SINKS
+  float sink = sinks[h], now = sink;
+#else
   float now = -INFINITY;
+#endif
   for (int i = 0; i < count; i++) {
     float value = parts[((size_t)(first + i * stride) * H + h) * (Dv + 2) + Dv];
     now = value > now || isnan(value) ? value : now;
@@ -266,6 +280,9 @@ __kernel void attention_join(__global const float *parts, __global const int *jo
       sum += factor * part[d];
       mass += factor * part[Dv + 1];
     }
+#ifdef SINKS
+    mass += exp(sink - now);
+#endif
     STORE(VALUE, y, ((size_t)token * H + h) * Dv + d, sum / mass);
   }
 }

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from dovetail.platform import I32
-from dovetail_sdk.opencl import Array, buffers
+from dovetail_sdk.opencl import Array, Function, buffers
 from dovetail_sdk.runner import Layer, Step
 
 from .tools import Tools
 
 QUERIES = 16
 """Lines, of a token and a head each, that a group computes at once."""
-SHORTEST_STRETCH = 256
-"""Tokens of context below which cutting it costs more than it gains."""
 FAR = 1 << 29
 """More than any distance between two tokens."""
-_SIGNATURE = "biibiibiibibbbiiiiiiffiilll"
+_SIGNATURE = "biibiibiibibbbiiiiiiffiiblll"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Plan:
 
 
 class Attention:
-    """kv_write, attention, attention_write, whole_attention; arguments as in dovetail_sdk.reference.ops."""
+    """kv_write, attention, attention_write, sink_attention, whole_attention; arguments as in dovetail_sdk.reference.ops."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
@@ -72,8 +71,9 @@ class Attention:
         value_width: int,
         window: int | None = None,
         soft_cap: float | None = None,
+        sinks: Array | None = None,
     ) -> Array:
-        """q [T, H, D] over cache.keys [B, S, K, D] and cache.values [B, S, K, Dv] -> [T, H, Dv]"""
+        """q [T, H, D] over cache.keys [B, S, K, D] and cache.values [B, S, K, Dv] -> [T, H, Dv]; sinks [H] f32"""
         heads = min(q.shape[1] // kv_heads, QUERIES)
         plan = step.once(
             ("plan", cache.group, window, heads, kv_heads),
@@ -83,7 +83,7 @@ class Attention:
         keys = (cache.keys.buffer, 0, 0, cache.values.buffer, 0, 0)
         sizes = (kv_heads, value_width, step.block_size)
         limits = (scale, soft_cap or 0.0, back, 0)
-        return self._issue(q, cache.keys.dtype, keys, plan, sizes, heads, limits, whole=False)
+        return self._issue(q, cache.keys.dtype, keys, plan, sizes, heads, limits, sinks=sinks)
 
     def attention_write(
         self,
@@ -108,6 +108,10 @@ class Attention:
             window=window,
             soft_cap=soft_cap,
         )
+
+    def sink_attention(self, q: Array, written: object, *, sinks: Array, **given: Any) -> Array:
+        """attention; sinks [H]"""
+        return self.attention(q, written, sinks=sinks, **given)
 
     def whole_attention(
         self,
@@ -148,24 +152,17 @@ class Attention:
         heads: int,
         limits: tuple[float, float, int, int],
         *,
-        whole: bool,
+        whole: bool = False,
+        sinks: Array | None = None,
     ) -> Array:
         """sizes: K, Dv, S; limits: scale, soft cap, back, ahead."""
         tokens, all_heads, width = q.shape
         kv_heads, value_width, block_size = sizes
         y = self._tools.new((tokens, all_heads, value_width), q.dtype)
         parts = self._tools.new((plan.parts, all_heads, value_width + 2), "f32")
-        function = self._tools.function(
-            "attention.cl",
-            "attention",
-            _SIGNATURE,
-            VALUE=q.dtype,
-            KV=stored,
-            GROUP=self._group,
-            QUERIES=QUERIES,
-            VEC=self._vec,
-            WHOLE=whole,
-        )
+        macros = {"WHOLE": whole, "SINKS": sinks is not None}
+        given = self._tools.backend.nothing if sinks is None else sinks
+        function = self._function("attention", _SIGNATURE, q.dtype, stored, **macros)
         chunks = -(-(all_heads // kv_heads) // heads)
         padded = [4 * QUERIES * (-(-w // 16) * 16) for w in (width, value_width)]
         function(
@@ -173,30 +170,38 @@ class Attention:
             (self._group, 1),
             *(*buffers(q), *keys, plan.table.buffer, plan.width, plan.tiles.buffer),
             *(y.buffer, parts.buffer, all_heads, kv_heads, width, value_width, block_size),
-            *(heads, *limits, *padded, 4 * QUERIES * 32),
+            *(heads, *limits, given.buffer, *padded, 4 * QUERIES * 32),
         )
         if plan.joins is not None:
-            join = self._tools.function(
-                "attention.cl",
-                "attention_join",
-                "bbbii",
-                VALUE=q.dtype,
-                KV=stored,
-                GROUP=self._group,
-                QUERIES=QUERIES,
-                VEC=self._vec,
-                WHOLE=whole,
+            join = self._function("attention_join", "bbbiib", q.dtype, stored, **macros)
+            join(
+                (plan.joined, all_heads),
+                (16, 1),
+                *(parts.buffer, plan.joins.buffer, y.buffer, all_heads, value_width, given.buffer),
             )
-            given = (parts.buffer, plan.joins.buffer, y.buffer, all_heads, value_width)
-            join((plan.joined, all_heads), (16, 1), *given)
         return y
+
+    def _function(
+        self, name: str, signature: str, dtype: str, stored: str, **macros: bool
+    ) -> Function:
+        return self._tools.function(
+            "attention.cl",
+            name,
+            signature,
+            VALUE=dtype,
+            KV=stored,
+            GROUP=self._group,
+            QUERIES=QUERIES,
+            VEC=self._vec,
+            **macros,
+        )
 
     def _plan(self, step: Step, group: int, window: int | None, heads: int, kv_heads: int) -> Plan:
         table = step.tables[group]
         at_once = max(1, QUERIES // heads)
-        tiles, joins, parts = cut(
-            step, window, at_once, stretches=4 * self._tools.variant.units // kv_heads
-        )
+        variant = self._tools.variant
+        stretches = 4 * variant.units // kv_heads
+        tiles, joins, parts = cut(step, window, at_once, stretches, shortest=variant.stretch)
         upload = self._tools.backend.upload
         return Plan(
             len(tiles),
@@ -217,11 +222,14 @@ class Attention:
         return Plan(len(tiles), backend.upload(tiles), None, 0, 1, backend.nothing, 0)
 
 
-def cut(step: Step, window: int | None, at_once: int, stretches: int) -> tuple[I32, I32, int]:
+def cut(
+    step: Step, window: int | None, at_once: int, stretches: int, *, shortest: int
+) -> tuple[I32, I32, int]:
     """Tiles and joins of a step, and the number of parts.
 
     at_once    tokens of a tile
     stretches  tiles that the device should have at least, as far as contexts are long enough to be cut
+    shortest   tokens of context that a stretch has at least
     """
     lengths = np.diff(step.starts)
     wanted = -(-stretches // max(1, int((-(-lengths // at_once)).sum())))
@@ -236,7 +244,7 @@ def cut(step: Step, window: int | None, at_once: int, stretches: int) -> tuple[I
             position = past + first
             begin = 0 if window is None else max(0, position - window + 1)
             end = position + count
-            pieces = max(1, min(wanted, (end - begin) // SHORTEST_STRETCH))
+            pieces = max(1, min(wanted, (end - begin) // shortest))
             edges = [begin + (end - begin) * piece // pieces for piece in range(pieces + 1)]
             for piece in range(pieces):
                 part = -1 if pieces == 1 else parts + piece * count
