@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .machine import Machine
+from .machine import DeviceEvent, Machine
 
 RING_BYTES = 4 << 20
 _ALIGNED = 64
@@ -16,7 +16,8 @@ _ALIGNED = 64
 class Staging:
     """Copies host arrays to device memory; the caller has its array back at once.
 
-    A piece of the ring is used again when the copy out of it is over: that is waited for only when the ring is full.
+    A piece of the ring is used again when the copy out of it is over: that is waited for only when the ring is full. Pieces
+    lie in the order in which they were sent, so that only the oldest can be in the way.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -28,7 +29,7 @@ class Staging:
             machine.queue, self._pinned, cl.map_flags.WRITE, 0, (RING_BYTES,), np.uint8
         )
         self._ring: np.ndarray[Any, np.dtype[np.uint8]] = mapped
-        self._pieces: deque[tuple[int, int, Any]] = deque()
+        self._pieces: deque[tuple[int, int, DeviceEvent]] = deque()
         self._next = 0
 
     def send(self, buffer: Any, data: np.ndarray[Any, Any]) -> None:
@@ -45,18 +46,26 @@ class Staging:
         piece = self._ring[start : start + raw.size]
         piece[:] = raw
         event = machine.issued(cl.enqueue_copy(queue, buffer, piece, is_blocking=False))
-        self._pieces.append((start, start + raw.size, event))
+        self._pieces.append((start, start + raw.size, DeviceEvent(machine, event)))
+
+    @property
+    def pieces(self) -> int:
+        """Of the ring that may still be read, as far as is known."""
+        return len(self._pieces)
 
     def _room(self, num_bytes: int) -> int:
         """Where so many bytes are free."""
+        while self._pieces and self._pieces[0][2].done():
+            self._pieces.popleft()
         start = -(-self._next // _ALIGNED) * _ALIGNED
         if start + num_bytes > RING_BYTES:
             start = 0
-        end = start + num_bytes
-        while self._pieces and self._overlaps(start, end):
-            self._pieces.popleft()[2].wait()
-        self._next = end
+            self._wait(self._next, RING_BYTES)
+        self._next = start + num_bytes
+        self._wait(start, self._next)
         return start
 
-    def _overlaps(self, start: int, end: int) -> bool:
-        return any(first < end and start < last for first, last, _ in self._pieces)
+    def _wait(self, start: int, end: int) -> None:
+        """For the oldest pieces, as far as they lie there."""
+        while self._pieces and self._pieces[0][0] < end and start < self._pieces[0][1]:
+            self._pieces.popleft()[2].wait()
