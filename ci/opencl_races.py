@@ -29,6 +29,7 @@ from opencl_simulated import (  # type: ignore[import-not-found]
     PLANTED,
     checked,
     named,
+    number,
     planted,
     reports,
 )
@@ -85,12 +86,17 @@ def main() -> int:
     if reason := opencl_driver.missing("oclgrind"):
         print(f"error: {reason}")
         return 1
+    asked = [given.form] if given.form else list(FORMS)
+    forms = [form for form in asked if number(form, given.only)]
+    if not forms:
+        print(f"error: no check of {', '.join(asked)} has {given.only!r} in its name")
+        return 1
     _, found, _ = simulated(["--run", "planted"])
     if unseen := [name for name in named(PLANTED) if not any(name in report for report in found)]:
         print(f"error: the simulator does not report the planted faults {', '.join(unseen)}")
         return 1
     failed = False
-    for form in [given.form] if given.form else FORMS:
+    for form in forms:
         started, computed = time.monotonic(), children_seconds()
         status, found, misused = simulated(["--run", form, "--only", given.only])
         for misuse in misused[:20]:
