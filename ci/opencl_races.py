@@ -60,8 +60,8 @@ def simulated(arguments: list[str]) -> tuple[int, list[str], list[str]]:
             command = [sys.executable, __file__, *arguments]
             status = subprocess.run(command, env=variables, stderr=errors).returncode
         said = api.read_text()
-        if status:
-            print(said[-2000:])
+        if "Traceback" in said:
+            print(said[said.index("Traceback") :])
         return status, reports(log), misuses(said)
 
 
