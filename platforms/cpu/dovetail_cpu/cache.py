@@ -15,13 +15,16 @@ from . import host
 Bytes = NDArray[np.uint8]
 BlockWidths = tuple[int, int]
 """Bytes of one block of a layer's keys and of its values."""
-LARGE_PAGE = 2 << 20
+LARGE_PAGE, PAGE = 2 << 20, 4 << 10
 
 
 class BlockCache:
     """Blocks of every layer, keys and values apart.
 
-    layers  keys and values of each, [num_blocks, bytes of a block]
+    layers    keys and values of each, [num_blocks, bytes of a block]
+    together  what all layers have of a block lies side by side, in records `record_bytes` apart, so that memory is taken
+              block by block as a cache fills, and not a large page for each layer at a time; else each layer's memory is one
+              piece, as OpenVINO wants it
     """
 
     def __init__(
@@ -29,15 +32,25 @@ class BlockCache:
         groups: tuple[CacheGroup, ...],
         widths: tuple[BlockWidths, ...],
         num_blocks: tuple[int, ...],
+        *,
+        together: bool = False,
     ) -> None:
         _check_room(widths, groups, num_blocks)
         self.num_blocks = num_blocks
         self.layers: dict[int, tuple[Bytes, Bytes]] = {}
         self._planes: list[list[Bytes]] = []
-        for group, (keys, values), count in zip(groups, widths, num_blocks, strict=True):
-            made = {layer: (_zeros(count, keys), _zeros(count, values)) for layer in group.layers}
-            self.layers |= made
-            self._planes.append([plane for pair in made.values() for plane in pair])
+        for group, pair, count in zip(groups, widths, num_blocks, strict=True):
+            if together:
+                records = _zeros(count, record_bytes(group, pair))
+                self.layers |= _within(records, group, pair)
+                self._planes.append([records])
+            else:
+                made = {
+                    layer: (_zeros(count, pair[0]), _zeros(count, pair[1]))
+                    for layer in group.layers
+                }
+                self.layers |= made
+                self._planes.append([plane for planes in made.values() for plane in planes])
 
     def copy(self, group: int, sources: I32, targets: I32) -> None:
         """Copy whole blocks, as if pair after pair."""
@@ -72,6 +85,25 @@ class BlockCache:
 
     def _check(self, group: int, blocks: I32) -> None:
         check_blocks(blocks, self.num_blocks[group])
+
+
+def record_bytes(group: CacheGroup, widths: BlockWidths) -> int:
+    """Of all that a group's layers have of a block. An odd number of pages of 4 KiB, where it is many: else blocks would meet in a few sets
+    of the second-level cache, which hold 4 KiB of each."""
+    size = len(group.layers) * sum(widths)
+    return (size + PAGE - 1) // (2 * PAGE) * 2 * PAGE + PAGE if size > 16 * PAGE else size
+
+
+def _within(
+    records: Bytes, group: CacheGroup, widths: BlockWidths
+) -> dict[int, tuple[Bytes, Bytes]]:
+    """Where each layer's keys and values are in them, one layer after the other."""
+    keys, both = widths[0], sum(widths)
+    starts = {layer: index * both for index, layer in enumerate(group.layers)}
+    return {
+        layer: (records[:, at : at + keys], records[:, at + keys : at + both])
+        for layer, at in starts.items()
+    }
 
 
 def check_blocks(blocks: I32, num_blocks: int) -> None:

@@ -113,7 +113,7 @@ def open_library(path: Path) -> ctypes.CDLL:
         "kernels": (c_char_p, (c_int,)),
         "new": (c_void_p, (c_char_p, c_int, c_int, POINTER(Plan))),
         "delete": (None, (c_void_p,)),
-        "set_layer": (None, (c_void_p, c_int64, c_void_p, c_void_p)),
+        "set_layer": (None, (c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_int64)),
         "reserve": (c_int, (c_void_p, c_int64, c_int64)),
         "start": (c_int, (c_void_p, POINTER(Inputs))),
         "wait": (None, (c_void_p,)),

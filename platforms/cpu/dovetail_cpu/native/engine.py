@@ -47,9 +47,9 @@ class Engine:
         self._kept: object = None
 
     def set_layer(self, layer: int, keys: NDArray[np.uint8], values: NDArray[np.uint8]) -> None:
-        """Cache memory of a layer, which the caller keeps alive."""
-        pointers = keys.ctypes.data, values.ctypes.data
-        self._library.dovetail_set_layer(self._program, layer, *pointers)
+        """Cache memory of a layer, [blocks, bytes of a block] each, which the caller keeps alive."""
+        where = keys.ctypes.data, values.ctypes.data, keys.strides[0], values.strides[0]
+        self._library.dovetail_set_layer(self._program, layer, *where)
 
     def reserve(self, tokens: int, outputs: int) -> None:
         """Take the memory for steps up to that size; raises OutOfMemory."""

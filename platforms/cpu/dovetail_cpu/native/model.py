@@ -30,7 +30,7 @@ from dovetail_sdk.registers import Registers
 from dovetail_sdk.sampling import HostSampler, Peaks
 
 from dovetail_cpu import cost, measured
-from dovetail_cpu.cache import BlockCache, check_blocks
+from dovetail_cpu.cache import BlockCache, check_blocks, record_bytes
 from dovetail_cpu.feed import check_tokens, flat_table
 from dovetail_cpu.held import HeldModel, check_block_size
 from dovetail_cpu.paged import BLOCK_SIZE
@@ -45,7 +45,7 @@ from .support import CACHE_FORM
 class NativeModel(HeldModel):
     """A graph on the kernel library."""
 
-    _made_by = "dovetail-cpu-1"
+    _made_by = "dovetail-cpu-2"
     _cache_form = CACHE_FORM
 
     def __init__(
@@ -66,7 +66,7 @@ class NativeModel(HeldModel):
 
     def block_bytes(self, layout: KVLayout) -> tuple[int, ...]:
         self._check_layout(layout)
-        return tuple(len(group.layers) * sum(block_widths(group)) for group in layout.groups)
+        return tuple(record_bytes(group, block_widths(group)) for group in layout.groups)
 
     def workspace(self, shape: Shape) -> int:
         return cost.activation_bytes(self._graph, shape)
@@ -77,7 +77,7 @@ class NativeModel(HeldModel):
         self._settle()
         self._cache = None
         widths = tuple(block_widths(group) for group in layout.groups)
-        self._cache = BlockCache(layout.groups, widths, num_blocks)
+        self._cache = BlockCache(layout.groups, widths, num_blocks, together=True)
         for layer, (keys, values) in self._cache.layers.items():
             engine.set_layer(layer, keys, values)
 

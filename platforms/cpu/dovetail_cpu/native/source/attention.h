@@ -19,11 +19,11 @@ struct Widths {
 inline Widths widths(const Attention& a) { return {round_up(a.key_width, 32), round_up(a.value_width, 16)}; }
 
 inline const uint8_t* key_block(const Attention& a, const Widths& w, int32_t block, int64_t head) {
-  return reinterpret_cast<const uint8_t*>(a.keys + (block * a.kv_heads + head) * kBlock * w.key);
+  return reinterpret_cast<const uint8_t*>(a.keys + block * a.key_step + head * kBlock * w.key);
 }
 
 inline const uint8_t* value_block(const Attention& a, const Widths& w, int32_t block, int64_t head) {
-  return reinterpret_cast<const uint8_t*>(a.values + (block * a.kv_heads + head) * kBlock * w.value);
+  return reinterpret_cast<const uint8_t*>(a.values + block * a.value_step + head * kBlock * w.value);
 }
 
 // New tokens first to last of a row, into its blocks: keys and values of the heads first to last.
@@ -36,8 +36,8 @@ void write_cache(const Attention& a, int64_t row, int64_t first_head, int64_t la
     for (int64_t head = first_head; head < last_head; ++head) {
       const float* key = a.key.data + source * a.key.stride + head * a.key_width;
       const float* value = a.value.data + source * a.value.stride + head * a.value_width;
-      uint16_t* keys = a.keys + ((block * a.kv_heads + head) * kBlock + at) * w.key;
-      uint16_t* values = a.values + (block * a.kv_heads + head) * kBlock * w.value + at;
+      uint16_t* keys = a.keys + block * a.key_step + (head * kBlock + at) * w.key;
+      uint16_t* values = a.values + block * a.value_step + head * kBlock * w.value + at;
       for (int64_t d = 0; d < w.key; d += 16) {
         const F v = _mm512_maskz_loadu_ps(first(most(0, a.key_width - d)), key + d);
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(keys + d), to_bf16(v));

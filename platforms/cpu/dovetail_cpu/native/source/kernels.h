@@ -71,10 +71,11 @@ struct Product {
 };
 
 // One layer's cache and the rows of a step. keys [B][K][S][D padded to 32] bf16,
-// values [B][K][Dv padded to 16][S] bf16: every block's values are transposed.
+// values [B][K][Dv padded to 16][S] bf16: every block's values are transposed. Blocks are key_step and value_step numbers apart.
 struct Attention {
   uint16_t* keys;
   uint16_t* values;
+  int64_t key_step, value_step;
   Rows query, key, value, out;
   const int32_t *starts, *past, *table, *table_starts;  // rows' tokens, cached tokens, blocks end to end
   int64_t heads, kv_heads, key_width, value_width, window;  // window 0: none

@@ -71,7 +71,9 @@ EXPORT Program* dovetail_new(const char* name, int threads, int by_rows, const P
 }
 
 EXPORT void dovetail_delete(Program* program) { delete program; }
-EXPORT void dovetail_set_layer(Program* program, int64_t layer, void* keys, void* values) { program->set_layer(layer, keys, values); }
+EXPORT void dovetail_set_layer(Program* program, int64_t layer, void* keys, void* values, int64_t key_step, int64_t value_step) {
+  program->set_layer(layer, {keys, values, key_step, value_step});
+}
 EXPORT int dovetail_reserve(Program* program, int64_t tokens, int64_t outputs) { return program->reserve(tokens, outputs); }
 EXPORT int dovetail_start(Program* program, const Inputs* inputs) { return program->start(*inputs); }
 EXPORT void dovetail_wait(Program* program) { program->wait(); }

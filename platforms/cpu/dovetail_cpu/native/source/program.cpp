@@ -90,7 +90,7 @@ void Program::sum_rows() {
   }
 }
 
-void Program::set_layer(int64_t layer, void* keys, void* values) { layers_[static_cast<size_t>(layer)] = {keys, values}; }
+void Program::set_layer(int64_t layer, const Layer& memory) { layers_[static_cast<size_t>(layer)] = memory; }
 
 bool Program::reserve(int64_t tokens, int64_t outputs) {
   bool enough = true;
@@ -337,8 +337,11 @@ void Program::rope(const Step& s) {
 // number: heads, kv_heads, key_width, value_width, window; scalar: scale, soft cap
 void Program::attention(const Step& s) {
   Attention a{};
-  a.keys = static_cast<uint16_t*>(layers_[static_cast<size_t>(s.layer)].first);
-  a.values = static_cast<uint16_t*>(layers_[static_cast<size_t>(s.layer)].second);
+  const Layer& layer = layers_[static_cast<size_t>(s.layer)];
+  a.keys = static_cast<uint16_t*>(layer.keys);
+  a.values = static_cast<uint16_t*>(layer.values);
+  a.key_step = layer.key_step / 2;
+  a.value_step = layer.value_step / 2;
   a.query = rows(s.in[0]);
   a.key = rows(s.in[1]);
   a.value = rows(s.in[2]);

@@ -56,12 +56,17 @@ struct Inputs {
   int64_t num_tokens, num_rows, num_outputs;
 };
 
+struct Layer {  // a layer's cache: keys and values of the first block, and bytes from block to block
+  void *keys, *values;
+  int64_t key_step, value_step;
+};
+
 class Program {
  public:
   Program(const Kernels& kernels, int threads, bool by_rows, const Plan& plan);
   ~Program();
 
-  void set_layer(int64_t layer, void* keys, void* values);
+  void set_layer(int64_t layer, const Layer& memory);
   bool reserve(int64_t tokens, int64_t outputs);  // false: no memory
   bool start(const Inputs& inputs);
   void wait();
@@ -111,7 +116,7 @@ class Program {
   std::vector<PackedSpec> specs_;
   std::vector<int64_t> slot_widths_;
   std::vector<int32_t> slot_outputs_;
-  std::vector<std::pair<void*, void*>> layers_;
+  std::vector<Layer> layers_;
   std::vector<std::vector<int32_t>> row_sums_;  // per matrix
   std::vector<Memory> slots_, packed_, scratch_;
   int64_t resident_;
