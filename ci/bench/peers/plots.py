@@ -18,7 +18,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import StrMethodFormatter
 from report import OURS, Result, read
 
 COLOURS = {
@@ -63,7 +63,7 @@ def throughput(results: list[Result], path: Path, title: str) -> None:
     figure, axes = plt.subplots(figsize=(7, 4.2))
     draw(axes, results, "clients", "tokens_per_s", "output tokens per second")
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("clients, each asking again as soon as it is answered")
     axes.set_title(title)
     axes.legend()
